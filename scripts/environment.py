@@ -8,10 +8,12 @@ from one that was interrupted: without it the folder is made anew.
 
 import sys
 
-if sys.version_info < (3, 11):
+if sys.version_info < (3, 11):  # noqa: UP036 - any Python may be the one that `python3` names
+    found = "%s is %d.%d" % (sys.executable, *sys.version_info[:2])  # noqa: UP031
     sys.exit(
-        "fivenines needs Python 3.11 or newer and %s is %d.%d: name another, as in `make PYTHON=python3.12 …`"
-        % ((sys.executable,) + sys.version_info[:2])
+        "fivenines needs Python 3.11 or newer and "
+        + found
+        + ": name another, as in `make PYTHON=python3.12 …`"
     )
 
 import contextlib
@@ -176,7 +178,7 @@ PIP_SEPARATOR = {"find-links": ","}
 
 def fingerprint() -> str:
     digest = hashlib.sha256(sys.version.encode())
-    for file in (LOCK, ROOT / "pyproject.toml", Path(__file__)):
+    for file in (LOCK, ROOT / "pyproject.toml"):
         digest.update(file.read_bytes())
     # An environment names its own folder in its scripts: one that was moved is not usable.
     return digest.hexdigest() + f" {ROOT}\n"
