@@ -23,8 +23,8 @@ __init__
 service
 web · admin · observe
 client
-policy · cache
-sessions · idempotency · ratelimit · locks · breaker │ retry · timeouts · bulkhead · shedding · hedging · lifecycle · health · faults · stateless
+policy · cache · health
+sessions · idempotency · ratelimit · locks · breaker │ retry · timeouts · bulkhead · shedding · hedging · lifecycle · faults · stateless
 fleet
 _runtime
 settings · store · codecs
