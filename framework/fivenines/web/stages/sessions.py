@@ -1,0 +1,44 @@
+"""`request.session`: loaded before the handler, saved before the response begins."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fivenines.errors import NotAuthenticatedError
+from fivenines.sessions import anonymous, finish
+from fivenines.web.exchange import exchange_of
+
+if TYPE_CHECKING:
+    from fivenines._types import ASGIApp, Message, Receive, Scope, Send
+
+
+class Sessions:
+    """Awaits the session that the plan has sent for; refuses who is not logged in where the route says so."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            return await self.app(scope, receive, send)
+        exchange = exchange_of(scope)
+        pending = exchange.session
+        session = await pending.session() if pending is not None else anonymous(scope, exchange.runtime)
+        scope["session"] = exchange.session = session
+        succeeded = True
+
+        async def save(message: Message) -> None:
+            await finish(session, exchange.headers, save=succeeded)
+
+        exchange.before_start.append(save)
+        try:
+            if session.available:
+                exchange.info.principal = session.principal
+            # While the store is away this raises StoreUnavailableError: a 401 would log people out.
+            if exchange.marks.get("authenticated") and session.principal is None:
+                raise NotAuthenticatedError
+            await self.app(scope, receive, send)
+        except BaseException:
+            # An error answered outside of this stage: what the handler had half changed is not kept.
+            succeeded = False
+            raise
