@@ -13,6 +13,7 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.errors import AppImportError
 
 from fivenines.errors import ConfigurationError
+from fivenines.observe import logging
 from fivenines.server import config, drain
 from fivenines.server import target as targets
 
@@ -31,6 +32,7 @@ def serve(target: str, settings: Settings, *, reload: bool = False) -> NoReturn:
     if not _listeners_are_inherited():
         check_ports(settings)
     targets.check(target)
+    logging.configure(settings.log_format, settings.log_level)
     page = drain.ReplicaPage()
     arbiter = os.getpid()
     try:

@@ -99,9 +99,9 @@ def gunicorn_settings(
         "proxy_protocol": "off",
         # The access line is the framework's.
         "accesslog": None,
-        "errorlog": "-",
+        "errorlog": None,
         "loglevel": settings.log_level,
-        "logger_class": f"fivenines.server.logs.{settings.log_format.capitalize()}Log",
+        "logger_class": "fivenines.server.logs.Log",
         "on_starting": on_starting,
     }
 

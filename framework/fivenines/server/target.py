@@ -86,7 +86,8 @@ def _import(name: str) -> Any:
             f"{name} cannot be imported: it needs {error.name!r}, which is not installed {_place(error)}"
         ) from error
     except Exception as error:
-        what = " ".join(f"{type(error).__name__}: {error}".split())
+        told = error.msg if isinstance(error, SyntaxError) else error
+        what = " ".join(f"{type(error).__name__}: {told}".split())
         raise ConfigurationError(f"{name} cannot be imported: {what} {_place(error)}") from error
 
 
