@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import contextvars
 import functools
-from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
-from typing import ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, ParamSpec, TypeVar, cast
 
 from fivenines.events import Events
-from fivenines.settings import Settings
 from fivenines.store import Store, connect
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Iterator
+
+    from fivenines.settings import Settings
 
 T = TypeVar("T")
 P = ParamSpec("P")

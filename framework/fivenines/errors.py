@@ -19,8 +19,10 @@ An error carries what its answer needs; `fivenines.web.problems` is the one plac
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 
 class FiveNinesError(Exception):

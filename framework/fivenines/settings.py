@@ -14,13 +14,15 @@ import hashlib
 import hmac
 import ipaddress
 import os
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
 from fivenines.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 PREFIX = "FIVENINES_"
 MAKE_A_KEY = 'python -c "import secrets; print(secrets.token_urlsafe(32))"'
@@ -84,7 +86,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Meta(description="Where the state lives: redis://, rediss://, unix:// or, for development, embedded://."),
     ] = "redis://127.0.0.1:6379/0"
     redis_connect_timeout: Annotated[
-        Duration, Meta(description="Longest time to connect to Redis, log in included.", extra={"unit": "seconds"})
+        Duration,
+        Meta(description="Longest time to connect to Redis, log in included.", extra={"unit": "seconds"}),
     ] = 0.25
     redis_timeout: Annotated[
         Duration, Meta(description="Longest time one Redis command may take.", extra={"unit": "seconds"})
@@ -105,7 +108,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Meta(description="secure: __Host-session with Secure; insecure: session, for plain HTTP on loopback only."),
     ] = "secure"
     session_idle: Annotated[
-        Duration, Meta(description="A session ends after this time without a request.", extra={"unit": "seconds"})
+        Duration,
+        Meta(description="A session ends after this time without a request.", extra={"unit": "seconds"}),
     ] = 1_800.0
     session_absolute: Annotated[
         Duration, Meta(description="A session ends after this time in any case.", extra={"unit": "seconds"})
@@ -121,9 +125,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Annotated[int, Meta(ge=0, le=2**40)],
         Meta(description="Largest request body; beyond it 413.", extra={"unit": "bytes"}),
     ] = 1_048_576
-    bind: Annotated[
-        Annotated[str, Meta(pattern=r"^\S+:\d{1,5}$")], Meta(description="Public address, host:port.")
-    ] = "127.0.0.1:8000"
+    bind: Annotated[Annotated[str, Meta(pattern=r"^\S+:\d{1,5}$")], Meta(description="Public address, host:port.")] = (
+        "127.0.0.1:8000"
+    )
     admin_bind: Annotated[
         Annotated[str, Meta(pattern=r"^(\S+:\d{1,5})?$")],
         Meta(description="Address of the admin port, which answers the probes; empty: none."),
@@ -138,7 +142,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 5.0
     graceful_timeout: Annotated[
         Duration,
-        Meta(description="Time to finish requests in flight after the drain, then they are cut.", extra={"unit": "seconds"}),
+        Meta(
+            description="Time to finish requests in flight after the drain, then they are cut.",
+            extra={"unit": "seconds"},
+        ),
     ] = 30.0
     keepalive: Annotated[
         Duration,
@@ -149,17 +156,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 75.0
     worker_timeout: Annotated[
         Duration,
-        Meta(description="A worker whose event loop is silent this long is replaced.", extra={"unit": "seconds"}),
+        Meta(
+            description="A worker whose event loop is silent this long is replaced.",
+            extra={"unit": "seconds"},
+        ),
     ] = 30.0
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], Meta(description="Least severe level that is logged.")
     ] = "info"
-    log_format: Annotated[
-        Literal["json", "text"], Meta(description="json: one object a line; text: for people.")
-    ] = "json"
-    rate_limits: Annotated[
-        Literal["on", "off"], Meta(description="off lifts every rate limit, for load trials.")
-    ] = "on"
+    log_format: Annotated[Literal["json", "text"], Meta(description="json: one object a line; text: for people.")] = (
+        "json"
+    )
+    rate_limits: Annotated[Literal["on", "off"], Meta(description="off lifts every rate limit, for load trials.")] = (
+        "on"
+    )
     debug: Annotated[
         Literal["on", "off"], Meta(description="Server-Timing on every answer and tracebacks in the log.")
     ] = "off"
@@ -236,7 +246,10 @@ def allowed(annotation: Any) -> str:
             return "one of " + ", ".join(sorted(map(str, values)))
         case msgspec.inspect.IntType() | msgspec.inspect.FloatType():
             kind = "a whole number" if isinstance(info, msgspec.inspect.IntType) else "a number"
-            bounds = [f"above {info.gt:g}" if info.gt is not None else "", f"at least {info.ge:g}" if info.ge is not None else ""]
+            bounds = [
+                f"above {info.gt:g}" if info.gt is not None else "",
+                f"at least {info.ge:g}" if info.ge is not None else "",
+            ]
             bounds.append(f"at most {info.le:g}" if info.le is not None else "")
             return " ".join([kind, " and ".join(filter(None, bounds))]).strip()
         case msgspec.inspect.StrType(pattern=pattern) if pattern:

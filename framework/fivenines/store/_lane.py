@@ -21,15 +21,23 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
+
+from redis.exceptions import BusyLoadingError, ResponseError
 
 from fivenines.context import request_variable
 from fivenines.errors import ReplyLostError, StoreCommandError, StoreUnavailableError
 from fivenines.events import Events, StoreConnected, StoreLost
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from redis.asyncio.connection import AbstractConnection
+
+try:
+    import hiredis
+except ImportError:  # redis without hiredis: redis-py's own packer is used
+    hiredis = None  # type: ignore[assignment]
 
 MAX_IN_FLIGHT = 4_096
 RETRY_AFTER = 0.1
@@ -37,9 +45,43 @@ Argument: TypeAlias = str | bytes | int | float
 
 # Commands that hold the connection (everybody behind them waits), or change what it is.
 _BLOCKING = frozenset(
-    """BLPOP BRPOP BRPOPLPUSH BLMOVE BLMPOP BZPOPMIN BZPOPMAX BZMPOP WAIT WAITAOF SUBSCRIBE PSUBSCRIBE SSUBSCRIBE
-    UNSUBSCRIBE PUNSUBSCRIBE SUNSUBSCRIBE MONITOR SYNC PSYNC MULTI EXEC DISCARD WATCH UNWATCH SELECT AUTH HELLO RESET
-    QUIT CLIENT DEBUG SHUTDOWN REPLICAOF SLAVEOF FAILOVER""".split()
+    [
+        "BLPOP",
+        "BRPOP",
+        "BRPOPLPUSH",
+        "BLMOVE",
+        "BLMPOP",
+        "BZPOPMIN",
+        "BZPOPMAX",
+        "BZMPOP",
+        "WAIT",
+        "WAITAOF",
+        "SUBSCRIBE",
+        "PSUBSCRIBE",
+        "SSUBSCRIBE",
+        "UNSUBSCRIBE",
+        "PUNSUBSCRIBE",
+        "SUNSUBSCRIBE",
+        "MONITOR",
+        "SYNC",
+        "PSYNC",
+        "MULTI",
+        "EXEC",
+        "DISCARD",
+        "WATCH",
+        "UNWATCH",
+        "SELECT",
+        "AUTH",
+        "HELLO",
+        "RESET",
+        "QUIT",
+        "CLIENT",
+        "DEBUG",
+        "SHUTDOWN",
+        "REPLICAOF",
+        "SLAVEOF",
+        "FAILOVER",
+    ]
 )
 _BLOCKING_WITH_OPTION = frozenset({"XREAD", "XREADGROUP"})
 
@@ -124,14 +166,13 @@ class Lane:
                     await connection.disconnect(nowait=True)
                 if not self._queue:
                     return
-        except TimeoutError:
-            failure = TimeoutError(f"no connection within {self._connect_timeout:g} s")
         except Exception as error:
             # Whatever redis-py raises here (refused, wrong password, TLS) means: no connection.
-            failure = error
+            timed_out = isinstance(error, TimeoutError)
+            failure = TimeoutError(f"no connection within {self._connect_timeout:g} s") if timed_out else error
+            self._retry_at = self._loop.time() + RETRY_AFTER
         finally:
             self._runner = None
-            self._retry_at = self._loop.time() + RETRY_AFTER
             self._became_lost(failure)
             queue, self._queue = self._queue, []
             for _, future in queue:
@@ -162,7 +203,7 @@ class Lane:
             self._queue = []
             self._wake.clear()
             if batch:
-                packed = connection.pack_commands([command for command, _ in batch])
+                packed = _pack(connection, [command for command, _ in batch])
                 now = self._loop.time()
                 self._sent.extend((future, now) for _, future in batch)
                 if self._watch is None:
@@ -171,8 +212,6 @@ class Lane:
             await self._wake.wait()
 
     async def _read(self, connection: AbstractConnection) -> None:
-        from redis.exceptions import BusyLoadingError, ResponseError
-
         read, sent = connection.read_response, self._sent
         while True:
             error: Exception | None = None
@@ -218,10 +257,19 @@ class Lane:
         if self._lost_at is None:
             self._reason = f"{type(failure).__name__}: {failure}"
             self._lost_at = self._loop.time()
-            self._events.emit(StoreLost(reason=self._reason, lost=len(sent)))
+            if not self._closed:
+                self._events.emit(StoreLost(reason=self._reason, lost=len(sent)))
         self.connected = False
         for future, _ in sent:
             _fail(future, ReplyLostError(self._reason, stalled=isinstance(failure, _StalledError)))
+
+
+def _pack(connection: AbstractConnection, commands: list[tuple[Argument, ...]]) -> list[bytes]:
+    """The commands as Redis reads them. hiredis packs a command in a tenth of the time that redis-py takes."""
+    if hiredis is None:
+        return connection.pack_commands(commands)  # type: ignore[unreachable]
+    pack: Any = hiredis.pack_command
+    return [b"".join([pack(command) for command in commands])]
 
 
 class _StalledError(Exception):

