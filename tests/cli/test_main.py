@@ -28,7 +28,11 @@ def test_help_names_every_command_with_an_example(arguments, capsys: pytest.Capt
 
     assert run(*arguments) == 0
     shown = capsys.readouterr().out
-    for line in ("fivenines dev app:service", "fivenines serve app:service", "fivenines up app:service --replicas 3"):
+    for line in (
+        "fivenines dev app:service",
+        "fivenines serve app:service",
+        "fivenines up app:service --replicas 3",
+    ):
         assert line in shown
     assert "2 usage or configuration" in shown
     assert "fivenines.cli.up" not in sys.modules
@@ -46,7 +50,8 @@ def test_each_command_has_an_example(command: str, capsys: pytest.CaptureFixture
     [
         (("srve", "app:service"), "no command 'srve'; did you mean 'serve'?"),
         (("xyz",), "no command 'xyz'; choose from dev, serve, up, version"),
-        (("app:service",), "'app:service' is a target, not a command; did you mean: fivenines dev app:service"),
+        (("app:service",), "'app:service' is a target, not a command; "
+                           "did you mean: fivenines dev app:service"),
         (("dev",), "Missing argument 'MODULE:ATTRIBUTE'; see fivenines dev --help"),
         (("dev", "--bnd"), "No such option '--bnd'. Did you mean '--bind'?; see fivenines dev --help"),
         (("--nope",), "No such option '--nope'; see fivenines --help"),
@@ -70,7 +75,11 @@ def test_version_names_what_it_runs_on(capsys: pytest.CaptureFixture[str]) -> No
 def test_module_is_the_command(tmp_path: Path) -> None:
     """`python -m fivenines` works where no script is on PATH."""
     done = subprocess.run(
-        [sys.executable, "-m", "fivenines", "version"], cwd=tmp_path, capture_output=True, text=True, check=True
+        [sys.executable, "-m", "fivenines", "version"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
     )
 
     assert done.stdout.startswith(f"fivenines {__version__}")

@@ -1,11 +1,10 @@
-"""Real replicas: `fivenines serve` in a process of its own, on free ports, with an application of a few lines."""
+"""Real replicas: `fivenines serve` in a process of its own, on free ports, with a small application."""
 
 from __future__ import annotations
 
 import contextlib
 import http.client
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 if TYPE_CHECKING:
+    import signal
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
@@ -70,7 +70,11 @@ class Replica:
         self.connections: list[http.client.HTTPConnection] = []
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "fivenines", *arguments], cwd=folder, env=self.environ, stdout=log, stderr=log
+                [sys.executable, "-m", "fivenines", *arguments],
+                cwd=folder,
+                env=self.environ,
+                stdout=log,
+                stderr=log,
             )
 
     def wait(self, timeout: float = 15.0) -> int:
@@ -87,13 +91,17 @@ class Replica:
         eventually(serving, 20.0)
         return self
 
-    def get(self, path: str, *, port: int | None = None, connection: http.client.HTTPConnection | None = None) -> Answer:
+    def get(
+        self, path: str, *, port: int | None = None, connection: http.client.HTTPConnection | None = None
+    ) -> Answer:
         """Over a connection of its own, unless one is given."""
         used = connection or self.connect(port)
         used.request("GET", path)
         response = used.getresponse()
         answer = Answer(
-            response.status, {name.lower(): value for name, value in response.getheaders()}, response.read().decode()
+            response.status,
+            {name.lower(): value for name, value in response.getheaders()},
+            response.read().decode(),
         )
         if connection is None:
             used.close()

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def test_readiness_fails_at_once_while_the_replica_serves_on(replica: Callable[..., object], eventually) -> None:
-    """Within 100 ms of SIGTERM /readyz is 503 on both ports; all else answers 200, closing, for the whole drain."""
+    """Within 100 ms /readyz is 503 on both ports; all else answers 200, closing, for the whole drain."""
     running = replica(FIVENINES_DRAIN="1.5", FIVENINES_WORKERS="2")
     assert running.get("/readyz").status == 200
     assert running.get("/").headers.get("connection") is None
@@ -70,7 +70,7 @@ def test_idle_connection_gets_one_more_answer(replica, eventually) -> None:
 
 
 def test_silent_connection_does_not_hold_the_stop(replica) -> None:
-    """Idle clients at keepalive 75 cost no grace: stock gunicorn would wait for them and then kill the worker."""
+    """Idle clients at keepalive 75 cost no grace: stock gunicorn waits for them, then is killed."""
     running = replica(FIVENINES_DRAIN="1.2")
     idle, fresh = running.connect(), running.connect()
     running.get("/", connection=idle)
@@ -118,7 +118,7 @@ def test_interrupt_stops_at_once(replica, number: signal.Signals) -> None:
 
 
 def test_killed_worker_is_replaced_and_knows_of_the_drain(replica, eventually) -> None:
-    """SIGKILL of a worker costs a worker; its successor shares the page, so it never says ready in a drain."""
+    """SIGKILL costs one worker; its successor shares the page, so it never says ready in a drain."""
     running = replica(FIVENINES_DRAIN="30")
     first = int(running.get("/").body)
     os.kill(first, signal.SIGKILL)
@@ -147,7 +147,7 @@ def test_hangup_loads_new_code(replica, eventually) -> None:
 
 
 def test_endless_stream_is_cut_and_lifespan_shutdown_still_runs(replica) -> None:
-    """What does not end by itself is named in the log and cancelled before the arbiter would kill the worker."""
+    """What does not end by itself is named in the log and cancelled before the arbiter kills the worker."""
     running = replica(FIVENINES_DRAIN="0", FIVENINES_GRACEFUL_TIMEOUT="2")
     connection = running.connect()
     connection.request("GET", "/stream")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import threading
@@ -22,10 +23,8 @@ def ask(replica: Callable) -> Callable[[bytes], tuple[int, dict[str, object], by
         with socket.create_connection(("127.0.0.1", running.port), timeout=10) as sock:
 
             def push() -> None:
-                try:
+                with contextlib.suppress(OSError):  # it answered and closed before we were done: right
                     sock.sendall(data)
-                except OSError:
-                    pass  # it answered and closed before we were done, which is right
 
             pusher = threading.Thread(target=push)
             pusher.start()
@@ -61,15 +60,15 @@ HEAD = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
         (HEAD + b"".join(b"X-%d: a\r\n" % n for n in range(98)) + b"\r\n", 200),
         (HEAD + b"".join(b"X-%d: a\r\n" % n for n in range(99)) + b"\r\n", 431),
         (b"nonsense\r\n\r\n", 400),
-        (b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
+        (HEAD + b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
     ],
     ids=[
-        "target 8 KiB", "target over", "target 1 MiB", "field below 32 KiB", "field over", "field 1 MiB", "sum over",
-        "1 MiB of fields", "100 fields", "101 fields", "no HTTP", "two lengths",
+        "target 8 KiB", "target over", "target 1 MiB", "field below 32 KiB", "field over", "field 1 MiB",
+        "sum over", "1 MiB of fields", "100 fields", "101 fields", "no HTTP", "two lengths",
     ],
 )  # fmt: skip
 def test_head_limits(ask: Callable, request_bytes: bytes, status: int) -> None:
-    """The documented limits hold to the field, and beyond them is a problem document that names no product."""
+    """The limits hold to the field, and beyond them is a problem document that names no product."""
     got, problem, head = ask(request_bytes)
 
     assert got == status

@@ -59,7 +59,10 @@ def test_asgi_applications_are_found(name: str) -> None:
         ("target_app:wsgi", r"not called with scope, receive and send"),
         ("target_app:Service", r"it is a class; name an instance"),
         ("target_broken:service", r"cannot be imported: ValueError: no way \(.*target_broken.py, line 2\)"),
-        ("target_syntax:service", r"cannot be imported: SyntaxError: invalid syntax \(\S*target_syntax.py, line 1\)"),
+        (
+            "target_syntax:service",
+            r"cannot be imported: SyntaxError: invalid syntax \(\S*target_syntax.py, line 1\)",
+        ),
         ("target_needs:service", r"it needs 'no_such_package', which is not installed \(.*, line 1\)"),
     ],
 )

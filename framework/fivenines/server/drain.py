@@ -18,11 +18,9 @@ from __future__ import annotations
 
 import mmap
 import time
-from typing import Any, Final
+from typing import Any
 
 from fivenines.server._gunicorn import take_over_term
-
-STATE_KEY: Final = "fivenines.replica"
 
 _DRAINING = 0  # offset of the byte
 _REFUSAL = 1024  # offset of the text: one byte kind, two bytes length, UTF-8

@@ -67,6 +67,7 @@ def _check_in_child(target: str, pipe: int) -> None:
         quiet = os.open(os.devnull, os.O_WRONLY)
         os.dup2(quiet, 1)
         os.dup2(quiet, 2)
+        sys.stdout = sys.stderr = os.fdopen(quiet, "w")
         try:
             resolve(target)
             code = 0

@@ -17,16 +17,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gunicorn.arbiter import Arbiter
 from gunicorn.asgi.lifespan import LifespanManager
 from gunicorn.workers.gasgi import ASGIWorker
 
 from fivenines.errors import ConfigurationError
+from fivenines.lifecycle import LIFESPAN_STATE_KEY
 from fivenines.server._gunicorn import Connection
-from fivenines.server.drain import STATE_KEY, ReplicaPage
 from fivenines.server.reload import error_app
+
+if TYPE_CHECKING:
+    from fivenines.server.drain import ReplicaPage
 
 # A connection is silent when no byte came for this long: a request whose head is on its way, or a handshake
 # that the kernel completed just before the listener closed, still gets its answer.
@@ -44,7 +47,7 @@ class Worker(ASGIWorker):
         self._wake = asyncio.Event()
         super().__init__(*args, **kwargs)
         self.page: ReplicaPage = self.app.page
-        self.state: dict[str, Any] = {STATE_KEY: self.page}
+        self.state: dict[str, Any] = {LIFESPAN_STATE_KEY: self.page}
         self.connections: set[Connection] = set()
 
     @property
