@@ -1,7 +1,7 @@
 """Decisions about sessions, without I/O: the cookie, its signature, cross-site requests, what has changed.
 
 The cookie's value is `<id>.<principal>.<signature>`: 32 random bytes, the principal's UTF-8 (empty: nobody)
-and the first half of an HMAC-SHA256 over both, each in base64url. So who is calling is known before the session
+and half an HMAC-SHA256 over both, each in base64url. So who is calling is known before the session
 is read, and what a client made up never becomes a question to Redis. Only the id's hash is stored: a dump of
 Redis opens nothing.
 """
