@@ -1,4 +1,4 @@
-"""`make prove-demo`: the demo as CI runs it, ending with one line and an exit code; `QUICK=1` for less traffic."""
+"""`make prove-demo`: the demo as CI runs it, ending with one line and an exit code."""
 
 from __future__ import annotations
 

@@ -29,9 +29,7 @@ def _wheel(folder: Path) -> Path:
     archive = folder / "a_server-1.0-py3-none-any.whl"
     with zipfile.ZipFile(archive, "w") as opened:
         opened.writestr("server/bin/redis-server", "#!/bin/sh\necho 'Redis server v=7.4.1'\n")
-        opened.writestr(
-            "a_server-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: a-server\nVersion: 1.0\n"
-        )
+        opened.writestr("a_server-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: a-server\nVersion: 1.0\n")
         opened.writestr("a_server-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
         opened.writestr("a_server-1.0.dist-info/RECORD", "")
     return archive
@@ -77,9 +75,7 @@ def test_old_server_is_named_and_passed_over(tmp_path: Path, capsys: pytest.Capt
         ("caddy", "caddy", "v2.11.7 h1:yj0Y4fYZGPkSvibBJ1sTWE33xC0fxztVyXEW5iIdUT4="),
     ],
 )
-def test_version_is_read_as_each_server_prints_it(
-    tmp_path: Path, name: str, command: str, prints: str
-) -> None:
+def test_version_is_read_as_each_server_prints_it(tmp_path: Path, name: str, command: str, prints: str) -> None:
     """Old and new ways of printing a version are understood."""
     path = _fake(tmp_path / "bin", command, prints)
 
@@ -148,9 +144,7 @@ binaries._SERVERS = {{"redis": server}}
 print(binaries.find("redis", path="").version)
 """
     racers = [
-        subprocess.Popen(
-            [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+        subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for _ in range(3)
     ]
 

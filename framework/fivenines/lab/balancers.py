@@ -53,7 +53,7 @@ class Balancer:
                 host=host,
                 port=self.port,
                 status_port=self._status_port,
-                servers=self._servers(),
+                **self._lists(),
                 server_timeout=f"{int(server_timeout * 1000)}ms",
             )
         )
@@ -77,9 +77,7 @@ class Balancer:
     def start(self) -> None:
         """Start it and wait for a first answer of a replica through it."""
         self.process.start()
-        self.process.wait_ready(
-            lambda: http_status(self.port, "/livez", host=self.host) == 200, deadline=15.0
-        )
+        self.process.wait_ready(lambda: http_status(self.port, "/livez", host=self.host) == 200, deadline=15.0)
 
     def stop(self) -> None:
         """End it."""
@@ -89,7 +87,7 @@ class Balancer:
         """Requests that each replica has been given so far, where the balancer counts them."""
         return None
 
-    def _servers(self) -> str:
+    def _lists(self) -> dict[str, str]:
         raise NotImplementedError
 
     def _command(self, executable: Path, configuration: Path) -> list[str | Path]:
@@ -112,13 +110,19 @@ class HAProxy(Balancer):
             return None
         finally:
             connection.close()
-        counts = {row["svname"]: int(row["req_tot"] or row["stot"] or 0) for row in csv.DictReader(table)}
-        return [counts.get(f"replica{number}", 0) for number, _ in enumerate(self.replicas, 1)]
+        counts = dict.fromkeys((name for name, _ in self._named()), 0)
+        for row in csv.DictReader(table):
+            if row["svname"] in counts:  # once in each backend
+                counts[row["svname"]] += int(row["stot"] or 0)
+        return list(counts.values())
 
-    def _servers(self) -> str:
-        return "\n".join(
-            f"  server replica{number} 127.0.0.1:{port}" for number, port in enumerate(self.replicas, 1)
-        )
+    def _lists(self) -> dict[str, str]:
+        servers = [f"  server {name} {address}" for name, address in self._named()]
+        tracking = [f"  server {name} {address} track replicas/{name}" for name, address in self._named()]
+        return {"servers": "\n".join(servers), "tracking": "\n".join(tracking)}
+
+    def _named(self) -> list[tuple[str, str]]:
+        return [(f"replica{number}", f"127.0.0.1:{port}") for number, port in enumerate(self.replicas, 1)]
 
     def _command(self, executable: Path, configuration: Path) -> list[str | Path]:
         return [executable, "-db", "-f", configuration]
@@ -130,8 +134,8 @@ class Caddy(Balancer):
     kind = "caddy"
     template = "Caddyfile"
 
-    def _servers(self) -> str:
-        return " ".join(f"127.0.0.1:{port}" for port in self.replicas)
+    def _lists(self) -> dict[str, str]:
+        return {"servers": " ".join(f"127.0.0.1:{port}" for port in self.replicas)}
 
     def _command(self, executable: Path, configuration: Path) -> list[str | Path]:
         return [executable, "run", "--adapter", "caddyfile", "--config", configuration]

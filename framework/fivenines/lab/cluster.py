@@ -179,9 +179,7 @@ class Cluster:
         await self.revive(number)
         return time.monotonic() - began
 
-    async def rolling_restart(
-        self, *, while_draining: Callable[[Replica], Awaitable[None]] | None = None
-    ) -> None:
+    async def rolling_restart(self, *, while_draining: Callable[[Replica], Awaitable[None]] | None = None) -> None:
         """Restart one after the other; each is ready before the next goes."""
         for replica in self.replicas:
             await self.restart(replica.number, while_draining=while_draining)
@@ -207,9 +205,7 @@ class Cluster:
         """End every part: the balancer first, so that nothing is sent to replicas that go."""
         await asyncio.to_thread(self.balancer.stop)
         # At once: nobody sends them anything, so none needs a drain of its own.
-        await asyncio.gather(
-            *(asyncio.to_thread(replica.process.stop, _STOP_SECONDS) for replica in self.replicas)
-        )
+        await asyncio.gather(*(asyncio.to_thread(replica.process.stop, _STOP_SECONDS) for replica in self.replicas))
         if self.redis is not None:
             await asyncio.to_thread(self.redis.stop)
         await asyncio.to_thread(self._guard.close)

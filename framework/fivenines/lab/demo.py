@@ -101,7 +101,7 @@ class Findings:
         return f"demo: held, {requests}, 0 lost, {self.in_ledger} orders once each"
 
 
-async def run(cluster: Cluster, screen: Screen, *, requests: int, began: float) -> Findings:
+async def run(cluster: Cluster, screen: Screen, *, requests: int, began: float, users: int = 16) -> Findings:
     """Start the cluster, drive traffic, kill one replica, restart all of them, and count."""
     await cluster.start()
     first_answer = time.time() - began
@@ -110,7 +110,7 @@ async def run(cluster: Cluster, screen: Screen, *, requests: int, began: float) 
         f"at {cluster.url}; from the command to the first answer {first_answer:.1f} s"
     )
     meter = CapacityMeter(cluster.replicas)
-    traffic = Traffic(cluster.url)
+    traffic = Traffic(cluster.url, concurrency=users)
     drains: list[Drain] = []
     meter.start()
     traffic.start()
@@ -140,9 +140,7 @@ async def run(cluster: Cluster, screen: Screen, *, requests: int, began: float) 
         await traffic.aclose()
 
 
-async def _injure(
-    cluster: Cluster, screen: Screen, traffic: Traffic, drains: list[Drain], requests: int
-) -> None:
+async def _injure(cluster: Cluster, screen: Screen, traffic: Traffic, drains: list[Drain], requests: int) -> None:
     """The script of the demo: each step begins when there has been traffic to hurt."""
     await traffic.reached(requests // 8)
     victim = cluster.replica(1)
@@ -221,8 +219,7 @@ def _hints(cluster: Cluster) -> list[str]:
     victim = cluster.replica(2).process.pid
     return [
         f"The service is up at {cluster.url}. Try, in another terminal:",
-        "  curl -si -c jar -H 'content-type: application/json' "
-        f'-d \'{{"user": "ada"}}\' {cluster.url}/login',
+        f"  curl -si -c jar -H 'content-type: application/json' -d '{{\"user\": \"ada\"}}' {cluster.url}/login",
         f"  curl -s -b jar -X POST {cluster.url}/visits",
         "  curl -s -b jar -H 'content-type: application/json' -H 'idempotency-key: my-first' "
         f'-d \'{{"item": "tea", "quantity": 2}}\' {cluster.url}/orders',
@@ -252,8 +249,11 @@ async def _main(options: argparse.Namespace, screen: Screen, stay: bool) -> int:
             )
         )
         wanted = options.requests or (2_000 if quick else 5_000)
-        findings = await run(cluster, screen, requests=wanted, began=began)
+        # Fewer users leave the replicas more of a small machine to start on.
+        findings = await run(cluster, screen, requests=wanted, began=began, users=8 if quick else 16)
         screen.table(findings.rows())
+        for entry in [entry for entry in findings.books.ledger.entries if entry.lost][:10]:
+            screen.say(f"  lost: {entry.method} {entry.path}, {entry.tries} tries, {entry.first_failure}")
         for complaint in findings.books.complaints[:10]:
             screen.say(f"  {complaint}")
         keep = bool(findings.faults())

@@ -148,7 +148,7 @@ class LoadClient:
         return entry.start + DEADLINE - time.monotonic()
 
 
-def transport(connections: int = 100) -> httpx2.AsyncHTTPTransport:
+def shared_transport(connections: int = 100) -> httpx2.AsyncHTTPTransport:
     """What the clients of one run share. The balancer is on loopback, where TLS would prove nothing."""
     limits = httpx2.Limits(max_connections=connections, max_keepalive_connections=connections)
     return httpx2.AsyncHTTPTransport(verify=False, limits=limits)

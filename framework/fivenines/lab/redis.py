@@ -35,9 +35,7 @@ class RedisServer:
             secret.touch(mode=0o600)
             secret.write_text(f"requirepass {password}\n")
             command.insert(1, secret)
-        self.process = Process(
-            "redis", command, log=folder / "redis.log", guard=guard, env=binary.environment()
-        )
+        self.process = Process("redis", command, log=folder / "redis.log", guard=guard, env=binary.environment())
 
     @property
     def url(self) -> str:

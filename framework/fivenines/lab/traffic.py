@@ -13,7 +13,7 @@ import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from fivenines.lab.load import Entry, Ledger, LoadClient, transport
+from fivenines.lab.load import Entry, Ledger, LoadClient, shared_transport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -140,9 +140,7 @@ class User:
                 del self._unsettled[key]  # refused for good: it left no trace
             return
         body = entry.body
-        if (body.get("item"), body.get("quantity")) != (item, quantity) or not isinstance(
-            body.get("id"), str
-        ):
+        if (body.get("item"), body.get("quantity")) != (item, quantity) or not isinstance(body.get("id"), str):
             self._books.complain(entry, f"an order of {quantity} {item}")
             return
         del self._unsettled[key]
@@ -239,7 +237,7 @@ class Traffic:
         self._url = url
         self._concurrency = concurrency
         self._think = think
-        self._transport = transport(4 * concurrency)
+        self._transport = shared_transport(4 * concurrency)
         self._users: list[User] = []
         self._stopping = False
         self._tasks: list[asyncio.Task[None]] = []
