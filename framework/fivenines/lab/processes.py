@@ -24,7 +24,14 @@ __all__ = ["Guard", "Process", "ProcessFailedError", "http_status"]
 
 
 class ProcessFailedError(FiveNinesError):
-    """A process ended, or was not ready in time; the message ends with the last lines of its log."""
+    """A process ended, or was not ready in time; the message ends with the last lines of its log.
+
+    `returncode` is None where it runs on.
+    """
+
+    def __init__(self, message: str, returncode: int | None = None) -> None:
+        super().__init__(message)
+        self.returncode = returncode
 
 
 class Process:
@@ -87,7 +94,8 @@ class Process:
         end = time.monotonic() + deadline
         while not probe():
             if not self.alive:
-                raise ProcessFailedError(f"{self.name} ended with {self.returncode}: {self.tail()}")
+                code = self.returncode
+                raise ProcessFailedError(f"{self.name} ended with {code}: {self.tail()}", code)
             if time.monotonic() > end:
                 raise ProcessFailedError(f"{self.name} was not ready within {deadline:g} s: {self.tail()}")
             time.sleep(0.02)
