@@ -46,15 +46,9 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def redis_url() -> Iterator[str]:
+def redis_url(fivenines_redis_url: str) -> str:
     """A real Redis on a unix socket, started once and shared: stay inside `namespace`, never flush."""
-    from fivenines.store._embedded import EmbeddedServer
-
-    server = EmbeddedServer()
-    try:
-        yield server.start()
-    finally:
-        server.stop()
+    return fivenines_redis_url
 
 
 @pytest.fixture
