@@ -63,6 +63,10 @@ async def nothing(request: Request) -> JSONResponse:
     return JSONResponse({})
 
 
+def _settings(overrides: dict[str, Any]) -> Settings:
+    return service_settings(**overrides)
+
+
 class Lab:
     """The pool, what happened in it, and a look into its Redis."""
 
@@ -105,27 +109,24 @@ def start(redis_url: str) -> Callable[..., Any]:
     async def start(
         *handlers: Any, keys: list[str] | None = None, base_url: str = "http://testserver", **overrides: Any
     ) -> AsyncIterator[Lab]:
-        settings = service_settings(redis_url, **overrides)
+        overrides = {"redis_url": redis_url, **overrides}
+        settings = _settings(overrides)
         each = [settings] * 2
         if keys is not None:
-            each = [
-                service_settings(redis_url, **(overrides | {"namespace": settings.namespace, "secret_keys": key}))
-                for key in keys
-            ]
+            each = [_settings(overrides | {"namespace": settings.namespace, "secret_keys": key}) for key in keys]
         happened: list[Any] = []
         standard = (login, logout, logout_everywhere, me, show, put, count, nothing)
 
         def make(settings: Settings) -> Service:
             routes = [
-                Route(f"/{handler.__name__}", handler, methods=["GET", "POST"])
-                for handler in (*standard, *handlers)
+                Route(f"/{handler.__name__}", handler, methods=["GET", "POST"]) for handler in (*standard, *handlers)
             ]
             service = Service(routes, settings=settings)
             for kind in (RequestFinished, SessionCreated, SessionEnded):
                 service.subscribe(kind, happened.append)
             return service
 
-        store = connect(redis_url, timeout=5)
+        store = connect(settings.redis_url, timeout=5)
         try:
             async with ReplicaPool(make, each, base_url=base_url) as pool:
                 yield Lab(pool, happened, store, settings)

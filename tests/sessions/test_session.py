@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from starlette.responses import JSONResponse
 
+from fivenines.context import current_request
 from fivenines.errors import NotAuthenticatedError
 from fivenines.events import SessionCreated, SessionEnded
 
@@ -214,9 +216,7 @@ async def test_concurrent_requests_merge_by_field(start: Start) -> None:
 
     async with start(slow) as lab:
         await lab.pool.get("/put?seen=1&doomed=1")
-        await asyncio.gather(
-            lab.pool.get("/slow?name=a", replica=0), lab.pool.get("/slow?name=b", replica=1)
-        )
+        await asyncio.gather(lab.pool.get("/slow?name=a", replica=0), lab.pool.get("/slow?name=b", replica=1))
         assert (await lab.pool.get("/show")).json() == {
             "new": False, "seen": "1", "doomed": "1", "a": "mine", "b": "mine",
         }  # fmt: skip
@@ -344,27 +344,38 @@ async def test_update_with_a_mapping_is_the_dicts(start: Start) -> None:
 
 
 async def test_update_gives_up_in_time(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Against a writer that is always faster: 409, after the time, with the field as the other left it."""
-    monkeypatch.setattr("fivenines.sessions._session.UPDATE_WITHIN", 0.05)
+    """When others are faster until the time is up: 409, and the field is as they left it."""
+    monkeypatch.setattr("fivenines.sessions._session.UPDATE_WITHIN", 0.0)
 
     async def lose(request: Request) -> JSONResponse:
-        session, tries = request.session, iter(range(10**9))
-
-        def outrun(value: object) -> object:
-            # The other writer, between our read and our write: the replace script never finds what it expects.
-            loop.create_task(lab.store.do("HSET", key, "d:x", str(next(tries))).__await__.__self__)
-            return "mine"
-
-        return JSONResponse(await session.update("x", outrun))
+        await lab.store.do("HSET", key, "d:x", '"theirs"')
+        return JSONResponse(await request.session.update("x", lambda value: "mine"))
 
     async with start(lose) as lab:
         await lab.pool.get("/put?x=1")
         (key,) = await lab.sessions()
-        loop = asyncio.get_running_loop()
-        del loop
-        replaced = lab.pool.services[0]
-        del replaced
-        assert key
+        response = await lab.pool.get("/lose")
+
+        assert response.status_code == 409
+        assert response.json()["type"].endswith("session-conflict")
+        assert (await lab.pool.get("/show")).json()["x"] == "theirs"
+
+
+async def test_update_stays_within_the_requests_deadline(start: Start) -> None:
+    """The request's own deadline is nearer than the limit of `update`."""
+
+    async def lose(request: Request) -> JSONResponse:
+        info = current_request()
+        assert info is not None
+        info.deadline = time.monotonic()
+        await lab.store.do("HSET", key, "d:x", '"theirs"')
+        return JSONResponse(await request.session.update("x", lambda value: "mine"))
+
+    async with start(lose) as lab:
+        await lab.pool.get("/put?x=1")
+        (key,) = await lab.sessions()
+
+        assert (await lab.pool.get("/lose")).status_code == 409
 
 
 async def test_ended_session_refuses_what_acts_at_once(start: Start) -> None:

@@ -26,9 +26,15 @@ class Sessions:
         session = await pending.session() if pending is not None else anonymous(scope, exchange.runtime)
         scope["session"] = exchange.session = session
         succeeded = True
+        failure: BaseException | None = None
 
         async def save(message: Message) -> None:
-            await finish(session, exchange.headers, save=succeeded)
+            nonlocal failure
+            try:
+                await finish(session, exchange.headers, save=succeeded)
+            except BaseException as error:
+                failure = error
+                raise
 
         exchange.before_start.append(save)
         try:
@@ -41,4 +47,7 @@ class Sessions:
         except BaseException:
             # An error answered outside of this stage: what the handler had half changed is not kept.
             succeeded = False
+            if failure is not None:
+                # Starlette takes the response for begun and makes a RuntimeError of what the save raised.
+                raise failure from None
             raise
