@@ -19,6 +19,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from gunicorn.arbiter import Arbiter
+from gunicorn.asgi import protocol
 from gunicorn.asgi.lifespan import LifespanManager
 from gunicorn.asgi.parser import LimitRequestHeaders
 from gunicorn.asgi.protocol import ASGIProtocol
@@ -53,10 +54,10 @@ def missing_names() -> list[str]:
         inits = [vars(base)["__init__"] for base in owner.__mro__[:-1] if "__init__" in vars(base)]
         source = "".join(inspect.getsource(init) for init in inits) + _assigned_later(owner)
         missing += [
-            f"{owner.__name__}.{name}"
-            for name in names
-            if not hasattr(owner, name) and f"self.{name} =" not in source
+            f"{owner.__name__}.{name}" for name in names if not hasattr(owner, name) and f"self.{name} =" not in source
         ]
+    if not hasattr(protocol, "_CACHED_SERVER_HEADER"):
+        missing.append("protocol._CACHED_SERVER_HEADER")
     return missing
 
 
@@ -64,6 +65,11 @@ def _assigned_later(owner: type) -> str:
     """Source of the methods that set an attribute after __init__."""
     methods = {Arbiter: ("start",), ASGIWorker: ("load_wsgi",)}.get(owner, ())
     return "".join(inspect.getsource(getattr(owner, name)) for name in methods if hasattr(owner, name))
+
+
+def hide_server_header() -> None:
+    """Leave out `Server: gunicorn/asgi`, which tells an attacker what to try and nobody else anything."""
+    protocol._CACHED_SERVER_HEADER = b""
 
 
 def take_over_term(arbiter: Any, on_signal: Callable[[], None], on_term: Callable[[], float | None]) -> None:

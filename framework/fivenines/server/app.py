@@ -90,9 +90,7 @@ def _port_problem(address: config.Address, error: OSError) -> str:
         case errno.EACCES:
             return f"port {address.port} needs more rights ({address}): set {variable} to one above 1023"
         case _:
-            return (
-                f"cannot listen on {address}: {error.strerror}; set {variable} to an address of this machine"
-            )
+            return f"cannot listen on {address}: {error.strerror}; set {variable} to an address of this machine"
 
 
 def _listeners_are_inherited() -> bool:

@@ -22,9 +22,7 @@ def resolve(target: str) -> Any:
     """Import the application. Raises ConfigurationError with the cure in its one line."""
     module_name, _, attribute = target.partition(":")
     if not module_name or not attribute:
-        raise ConfigurationError(
-            f"{target!r} is no target: write module:attribute, such as {_example(target)}"
-        )
+        raise ConfigurationError(f"{target!r} is no target: write module:attribute, such as {_example(target)}")
     application: Any = _import(module_name)
     for name in attribute.split("."):
         try:
@@ -55,9 +53,7 @@ def check(target: str) -> None:
     if message:
         raise ConfigurationError(message)
     if code:
-        raise ConfigurationError(
-            f"{target} cannot be imported: its import ended the process (exit code {code})"
-        )
+        raise ConfigurationError(f"{target} cannot be imported: its import ended the process (exit code {code})")
 
 
 def _check_in_child(target: str, pipe: int) -> None:

@@ -25,7 +25,7 @@ from gunicorn.workers.gasgi import ASGIWorker
 
 from fivenines.errors import ConfigurationError
 from fivenines.lifecycle import LIFESPAN_STATE_KEY
-from fivenines.server._gunicorn import Connection
+from fivenines.server._gunicorn import Connection, hide_server_header
 from fivenines.server.reload import error_app
 
 if TYPE_CHECKING:
@@ -74,6 +74,7 @@ class Worker(ASGIWorker):
             self.asgi = error_app(error, self.reloader, self.log)
 
     async def _serve(self) -> None:
+        hide_server_header()
         heartbeat = asyncio.create_task(self._heartbeat())
         try:
             await self._start_lifespan()
@@ -131,15 +132,14 @@ class Worker(ASGIWorker):
         for server in self.servers:
             server.close()
         await _rounds(3)
-        if not self._quick_shutdown:
-            await self._finish(deadline)
-            await self._cut(reserve / 5)
-            await self._stop_lifespan(reserve / 2)
+        await self._finish(deadline)
+        await self._cut(reserve / 5)
+        await self._stop_lifespan(reserve / 2)
         # gunicorn's _cleanup waits for cancelled tasks without a bound, unless the stop is a quick one.
         self._quick_shutdown = True
 
     async def _finish(self, deadline: float) -> None:
-        """Let requests end; close connections that are silent."""
+        """Let requests end, unless the stop is a quick one; close connections that are silent."""
         # When another worker takes over on the same listener (SIGHUP, recycling) an idle connection is better
         # kept: nobody told its client to stop using it. A drain did.
         close_idle = self.page.draining or self.cfg.reload
