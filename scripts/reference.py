@@ -28,7 +28,9 @@ def api(modules: list[str] = PUBLIC) -> str:
         module = importlib.import_module(name)
         lines += ["", f"[{name}]"]
         for public in sorted(public_names(module)):
-            lines += describe(public, getattr(module, public))
+            value = getattr(module, public)
+            home = getattr(value, "__module__", name)
+            lines += [f"{public}: see {home}"] if home != name and home in modules else describe(public, value)
     return "\n".join(lines) + "\n"
 
 
