@@ -10,11 +10,7 @@ import sys
 
 if sys.version_info < (3, 11):  # noqa: UP036 - any Python may be the one that `python3` names
     found = "%s is %d.%d" % (sys.executable, *sys.version_info[:2])  # noqa: UP031
-    sys.exit(
-        "fivenines needs Python 3.11 or newer and "
-        + found
-        + ": name another, as in `make PYTHON=python3.12 …`"
-    )
+    sys.exit("fivenines needs Python 3.11 or newer and " + found + ": name another, as in `make PYTHON=python3.12 …`")
 
 import contextlib
 import fcntl
@@ -129,17 +125,13 @@ def pinned(folder: Path, names: list[str]) -> list[str]:
     return ["--require-hashes", "-r", str(file)]
 
 
-def run_pip(
-    *arguments: object, python: Path | None = None, check: bool = True
-) -> subprocess.CompletedProcess[bytes]:
+def run_pip(*arguments: object, python: Path | None = None, check: bool = True) -> subprocess.CompletedProcess[bytes]:
     into = ["--python", python] if python else []
     quiet = ["--quiet", "--quiet", "--no-input", "--disable-pip-version-check"]
     return run(sys.executable, "-m", "pip", *into, *quiet, *arguments, "--no-deps", check=check)
 
 
-def run(
-    *command: object, env: dict[str, str] | None = None, check: bool = True
-) -> subprocess.CompletedProcess[bytes]:
+def run(*command: object, env: dict[str, str] | None = None, check: bool = True) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run([str(part) for part in command], env=env, check=check, cwd=ROOT)
 
 

@@ -9,9 +9,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-HEAD = (
-    "# Made by `make lock` from pyproject.toml: every extra, every tool, Linux and macOS, Python 3.11 up.\n"
-)
+HEAD = "# Made by `make lock` from pyproject.toml: every extra, every tool, Linux and macOS, Python 3.11 up.\n"
 
 
 def main() -> int:

@@ -84,9 +84,7 @@ def imports_of(framework: Path) -> list[Import]:
             elif isinstance(node, ast.ImportFrom):
                 base = package[: len(package) - node.level + 1] if node.level else []
                 module = ".".join([*base, *([node.module] if node.module else [])])
-                names = (
-                    [f"{module}.{alias.name}" for alias in node.names] if module == "fivenines" else [module]
-                )
+                names = [f"{module}.{alias.name}" for alias in node.names] if module == "fivenines" else [module]
                 if module == "fivenines":
                     names = [name if is_module(framework, name) else "fivenines.__init__" for name in names]
             else:

@@ -35,9 +35,7 @@ service = Service(routes=[Route("/modules", modules)])
 
 @pytest.mark.slow
 @pytest.mark.parametrize("extra", ["", "import click, fivenines.lab"], ids=["clean", "planted"])
-def test_a_worker_has_no_tools_in_memory(
-    tmp_path: Path, redis_url: str, secret_keys: str, extra: str
-) -> None:
+def test_a_worker_has_no_tools_in_memory(tmp_path: Path, redis_url: str, secret_keys: str, extra: str) -> None:
     """`fivenines serve` brings neither lab, ops, testing nor click and rich; planted ones are noticed."""
     (tmp_path / "app.py").write_text(APP.format(extra=extra))
     loaded = set(modules_of_a_worker(tmp_path, redis_url, secret_keys))

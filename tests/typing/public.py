@@ -4,7 +4,7 @@
 something wrong is noticed.
 """
 
-# pyright: enableTypeIgnoreComments=false, reportUnnecessaryTypeIgnoreComment=true
+# pyright: reportUnnecessaryTypeIgnoreComment=true
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, assert_type
