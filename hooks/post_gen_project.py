@@ -1,4 +1,4 @@
-"""Puts the framework's wheel into vendor/, and its name and hash into the locks.
+"""Puts the framework's wheel into vendor/, and its name and hash into the requirements.
 
 cruft runs hooks again at every update, in temporary folders: this one reads the template and writes here, and does
 nothing else. No network, no git, no virtual environment.
@@ -20,7 +20,8 @@ for other in vendor.glob("fivenines-*.whl"):  # of the version before, when gene
     other.unlink()
 (vendor / name).write_bytes(data)
 
-for lock in sorted(Path().glob("requirements*.lock")):
-    text = lock.read_text(encoding="utf-8")
-    text = text.replace("@FIVENINES_WHEEL@", f"./vendor/{name} --hash=sha256:{hashlib.sha256(data).hexdigest()}")
-    lock.write_text(text, encoding="utf-8", newline="\n")
+digest = hashlib.sha256(data).hexdigest()
+for path in sorted(Path().glob("requirements*")):
+    line = f"./vendor/{name}" + (f" \\\n    --hash=sha256:{digest}" if path.suffix == ".lock" else "")
+    text = path.read_text(encoding="utf-8").replace("@FIVENINES_WHEEL@", line)
+    path.write_text(text, encoding="utf-8", newline="\n")
