@@ -3,6 +3,10 @@
 A request has 10 s for its final answer. GET is repeated as often as fits; a POST once, and only with an
 Idempotency-Key, when its connection broke or a balancer answered 502 or 503 for it. What has no final answer
 by then is lost.
+
+A POST without a key goes out on a connection of its own. On one that was used before, a balancer may close
+without a word when the replica dies (HAProxy does: the client "is required to retry"), and who must not
+repeat would never learn that it failed; on a fresh one the balancer answers 502.
 """
 
 from __future__ import annotations
@@ -99,10 +103,10 @@ class Ledger:
 class LoadClient:
     """One user's browser or program: its own cookies, connections shared with the other clients."""
 
-    def __init__(self, url: str, ledger: Ledger, transport: httpx2.AsyncBaseTransport) -> None:
+    def __init__(self, url: str, ledger: Ledger, wire: Wire) -> None:
         self._ledger = ledger
         # A shared transport and no look at proxies: making a client costs microseconds.
-        self._http = httpx2.AsyncClient(base_url=url, transport=transport, trust_env=False, timeout=DEADLINE)
+        self._http = httpx2.AsyncClient(base_url=url, transport=wire, trust_env=False, timeout=DEADLINE)
 
     async def send(self, method: str, path: str, *, json: object = None, key: str | None = None) -> Entry:
         """Send until there is a final answer or no further try is allowed; never raises for the network."""
@@ -148,9 +152,29 @@ class LoadClient:
         return entry.start + DEADLINE - time.monotonic()
 
 
-def shared_transport(connections: int = 100) -> httpx2.AsyncHTTPTransport:
-    """What the clients of one run share. The balancer is on loopback, where TLS would prove nothing."""
-    limits = httpx2.Limits(max_connections=connections, max_keepalive_connections=connections)
+class Wire(httpx2.AsyncBaseTransport):
+    """The connections that the clients of one run share, and fresh ones for what must not be repeated.
+
+    The balancer is on loopback, where TLS would prove nothing.
+    """
+
+    def __init__(self, connections: int = 100) -> None:
+        self._kept = _connections(connections, keep=connections)
+        self._fresh = _connections(connections, keep=0)
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        """Send one request."""
+        repeatable = request.method == "GET" or "idempotency-key" in request.headers
+        return await (self._kept if repeatable else self._fresh).handle_async_request(request)
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        await self._kept.aclose()
+        await self._fresh.aclose()
+
+
+def _connections(most: int, *, keep: int) -> httpx2.AsyncHTTPTransport:
+    limits = httpx2.Limits(max_connections=most, max_keepalive_connections=keep)
     return httpx2.AsyncHTTPTransport(verify=False, limits=limits)
 
 

@@ -13,7 +13,7 @@ import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from fivenines.lab.load import Entry, Ledger, LoadClient, shared_transport
+from fivenines.lab.load import Entry, Ledger, LoadClient, Wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -237,7 +237,7 @@ class Traffic:
         self._url = url
         self._concurrency = concurrency
         self._think = think
-        self._transport = shared_transport(4 * concurrency)
+        self._wire = Wire(4 * concurrency)
         self._users: list[User] = []
         self._stopping = False
         self._tasks: list[asyncio.Task[None]] = []
@@ -263,7 +263,7 @@ class Traffic:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._transport.aclose()
+        await self._wire.aclose()
 
     async def reached(self, requests: int) -> None:
         """Wait until so many were sent. Raises what ended a user's coroutine against its will."""
@@ -288,7 +288,7 @@ class Traffic:
     def _newcomer(self, run: str) -> User:
         user = User(
             f"user-{run}-{len(self._users)}",
-            LoadClient(self._url, self.books.ledger, self._transport),
+            LoadClient(self._url, self.books.ledger, self._wire),
             self.books,
             self._think,
         )
