@@ -1,10 +1,9 @@
-"""Each test gets a Redis of its own, which starts in 50 ms, and as many replicas on it as it asks for."""
+"""Each test gets as many replicas as it asks for, in this process, on a real Redis under names of its own."""
 
 from __future__ import annotations
 
 import runpy
 import secrets
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,15 +16,14 @@ StartReplica = Callable[[], TestClient]
 
 
 @pytest.fixture
-def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+def environment(fivenines_redis_url: str, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """The variables that replicas start with; `setenv` on it changes them for those to come."""
-    # Not pytest's tmp_path: a unix socket's path may have about 100 characters.
-    with tempfile.TemporaryDirectory(prefix="test-") as folder:
-        monkeypatch.setenv("FIVENINES_REDIS_URL", f"embedded://{folder}")
-        monkeypatch.setenv("FIVENINES_SECRET_KEYS", secrets.token_urlsafe(32))
-        monkeypatch.setenv("FIVENINES_SESSION_COOKIE", "insecure")
-        monkeypatch.setenv("ORDERS_DEMO_LOGIN", "on")
-        yield monkeypatch
+    monkeypatch.setenv("FIVENINES_REDIS_URL", fivenines_redis_url)
+    monkeypatch.setenv("FIVENINES_NAMESPACE", f"test-{secrets.token_hex(8)}")
+    monkeypatch.setenv("FIVENINES_SECRET_KEYS", secrets.token_urlsafe(32))
+    monkeypatch.setenv("FIVENINES_SESSION_COOKIE", "insecure")
+    monkeypatch.setenv("ORDERS_DEMO_LOGIN", "on")
+    return monkeypatch
 
 
 @pytest.fixture
