@@ -13,7 +13,8 @@ class RequestInfo:
     """One request: who asks, what for, how long it may take, and what it has cost so far.
 
     `deadline` is a point on the monotonic clock, in seconds. `flights` counts the times that this request waited for
-    the store: commands that leave in one write are one flight.
+    the store: commands that leave in one write are one flight. `unidentified` is why nobody can say who is calling
+    (the store is away); while it is set, no principal does not mean that nobody is logged in.
     """
 
     __slots__ = (
@@ -33,6 +34,7 @@ class RequestInfo:
         "trace_flags",
         "trace_id",
         "trusted",
+        "unidentified",
     )
 
     def __init__(self, method: str, path: str) -> None:
@@ -48,6 +50,7 @@ class RequestInfo:
         self.parent_id = ""
         self.trace_flags = "01"
         self.principal: str | None = None
+        self.unidentified: Exception | None = None
         self.deadline: float | None = None
         self.started = time.perf_counter()
         self.flights = 0

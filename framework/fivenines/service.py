@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.middleware.exceptions import ExceptionMiddleware
 
 from fivenines._runtime import Runtime, current_runtime
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 A = TypeVar("A")
 
 
-def stages(inner: ASGIApp, holder: _Holder, routes: Callable[[], Sequence[BaseRoute]]) -> ASGIApp:
+def stages(inner: ASGIApp, holder: _Holder, routes: Callable[[], Sequence[BaseRoute] | None]) -> ASGIApp:
     """THE order, innermost first; each line says why it stands where it stands."""
     settings = holder.settings
     app: ASGIApp = inner  # the service's own middleware and routes
@@ -155,14 +156,17 @@ class Service(Starlette):
             yield replica.runtime
 
     def build_middleware_stack(self) -> ASGIApp:
-        handlers = {
+        handlers: dict[Any, Any] = {
             FiveNinesError: problems.on_framework_error,
             HTTPException: problems.on_http_exception,
             **self.exception_handlers,
         }
+        last_resort = handlers.pop(500, None) or handlers.pop(Exception, None)
         app: ASGIApp = ExceptionMiddleware(self.router, handlers=handlers, debug=self.debug)
         for middleware, args, kwargs in reversed(self.user_middleware):
             app = middleware(app, *args, **kwargs)
+        if last_resort is not None:
+            app = ServerErrorMiddleware(app, handler=problems.final(last_resort))
         app = stages(app, self._holder, lambda: self.router.routes)
         for middleware, args, kwargs in reversed(self._edge_middleware):
             app = middleware(app, *args, **kwargs)
@@ -214,7 +218,6 @@ def _register_problems(app: Starlette) -> None:
         FiveNinesError: problems.on_framework_error,
         HTTPException: problems.on_http_exception,
     }
-    ours[Exception] = problems.on_unexpected_error
     try:
         import fastapi.exception_handlers as theirs
         from fastapi.exceptions import RequestValidationError
@@ -224,10 +227,11 @@ def _register_problems(app: Starlette) -> None:
         defaults = {theirs.http_exception_handler, theirs.request_validation_exception_handler}
         ours[RequestValidationError] = problems.on_request_validation_error
     for error, handler in ours.items():
-        if error is Exception and 500 in app.exception_handlers:
-            continue
         if app.exception_handlers.get(error) in {None, *defaults}:
             app.exception_handlers[error] = handler
+    last_resort = 500 if 500 in app.exception_handlers else Exception
+    theirs_or_ours = app.exception_handlers.get(last_resort, problems.on_unexpected_error)
+    app.exception_handlers[last_resort] = problems.final(theirs_or_ours)
 
 
 class _Wrapped:

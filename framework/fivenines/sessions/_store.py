@@ -89,9 +89,7 @@ class SessionStore:
             return Gone(superseded=False)
         return Stored(_values(raw), renewed=answer[0] == 1)
 
-    async def create(
-        self, id: str, principal: str | None, generation: bytes, fields: Mapping[str, bytes]
-    ) -> str:
+    async def create(self, id: str, principal: str | None, generation: bytes, fields: Mapping[str, bytes]) -> str:
         """Write a new session and return its id. Repeatable: nobody else knows the id."""
         arguments: list[str | bytes | int] = [self._idle, self._absolute, principal or "", generation]
         for name, value in fields.items():
@@ -127,9 +125,7 @@ class SessionStore:
         """The principal's generation, begun if there is none. Repeatable."""
         lifetime = self._absolute + _GENERATION_OUTLIVES
         keys = [self._generation(principal)]
-        answer: bytes = await self._store.run(
-            GENERATION, keys, [secrets.token_urlsafe(12), lifetime], repeatable=True
-        )
+        answer: bytes = await self._store.run(GENERATION, keys, [secrets.token_urlsafe(12), lifetime], repeatable=True)
         return answer
 
     async def supersede(self, id: str) -> dict[str, bytes] | None:

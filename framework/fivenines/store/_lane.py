@@ -158,6 +158,8 @@ class Lane:
                     async with asyncio.timeout(self._connect_timeout):
                         # Covers HELLO and AUTH too: a Redis that hangs still accepts connections.
                         await connection.connect()  # type: ignore[no-untyped-call]
+                    if self._closed:
+                        return  # whatever library lies beneath may swallow a cancellation
                     self._became_connected()
                     failure = await self._serve(connection)
                     self._became_lost(failure)

@@ -102,7 +102,7 @@ class Store:
         if self._client is None:
             self._client = Redis(
                 connection_pool=BlockingConnectionPool.from_url(
-                    self._address(), max_connections=8, timeout=self._connect_timeout, **self._options(None)
+                    self._address(), max_connections=8, timeout=self._connect_timeout, **self._options()
                 )
             )
         return self._client
@@ -130,13 +130,14 @@ class Store:
 
     def _pool(self) -> ConnectionPool:
         """Never used as a pool: redis-py's URL parsing and connection classes come with it."""
-        return ConnectionPool.from_url(self._address(), **self._options(self._timeout))
+        return ConnectionPool.from_url(self._address(), **self._options())
 
-    def _options(self, timeout: float | None) -> dict[str, Any]:
-        # redis-py repeats a command up to ten times by default, whether it ran or not: off. The lane watches the
-        # clock itself, since one time limit a read would be one timer a reply.
+    def _options(self) -> dict[str, Any]:
+        # redis-py repeats a command up to ten times by default, whether it ran or not: off. No time limit for each
+        # read and write either: the lane watches the clock itself, and redis-py's would be one timer a reply, and an
+        # asyncio.wait_for that can swallow a cancellation (cpython#86296).
         return {
-            "socket_timeout": timeout,
+            "socket_timeout": None,
             "socket_connect_timeout": self._connect_timeout,
             "retry": Retry(NoBackoff(), 0),
             "protocol": 3,

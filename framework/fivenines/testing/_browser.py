@@ -36,18 +36,14 @@ class Browser:
     """
 
     def __init__(self, apps: Sequence[ASGIApp], *, base_url: str = "http://testserver") -> None:
-        self._client = httpx2.AsyncClient(
-            transport=_Balancer(apps), base_url=base_url, follow_redirects=False
-        )
+        self._client = httpx2.AsyncClient(transport=_Balancer(apps), base_url=base_url, follow_redirects=False)
 
     @property
     def cookies(self) -> httpx2.Cookies:
         """The cookie jar; change it to play a tampering client."""
         return self._client.cookies
 
-    async def request(
-        self, method: str, url: str, *, replica: int | None = None, **options: Any
-    ) -> httpx2.Response:
+    async def request(self, method: str, url: str, *, replica: int | None = None, **options: Any) -> httpx2.Response:
         """Send a request; `options` are httpx2's (json=, headers=, params=, content= …)."""
         extensions = {} if replica is None else {_EXTENSION: replica}
         return await self._client.request(method, url, extensions=extensions, **options)

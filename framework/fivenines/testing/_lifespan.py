@@ -20,7 +20,11 @@ async def running(app: ASGIApp, state: dict[str, Any] | None = None) -> AsyncIte
     """
     to_app: asyncio.Queue[Message] = asyncio.Queue()
     from_app: asyncio.Queue[Message] = asyncio.Queue()
-    scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": state or {}}
+    scope = {
+        "type": "lifespan",
+        "asgi": {"version": "3.0", "spec_version": "2.0"},
+        "state": {} if state is None else state,
+    }
 
     async def serve() -> None:
         await app(scope, to_app.get, from_app.put)

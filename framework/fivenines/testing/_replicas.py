@@ -71,9 +71,7 @@ class ReplicaPool:
         self._stack.push_async_callback(browser.aclose)
         return browser
 
-    async def request(
-        self, method: str, url: str, *, replica: int | None = None, **options: Any
-    ) -> httpx2.Response:
+    async def request(self, method: str, url: str, *, replica: int | None = None, **options: Any) -> httpx2.Response:
         return await self.browser.request(method, url, replica=replica, **options)
 
     async def get(self, url: str, *, replica: int | None = None, **options: Any) -> httpx2.Response:

@@ -7,6 +7,7 @@ product.
 
 from __future__ import annotations
 
+import inspect
 import math
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -112,9 +113,27 @@ async def on_framework_error(request: Request, error: Exception) -> Response:
 
 
 async def on_unexpected_error(request: Request, error: Exception) -> Response:
-    """Exception handler for everything else; Starlette calls it at its outside and raises the error all the same."""
-    request.scope["fivenines.answered"] = True
+    """Exception handler for everything else."""
     return answer(error)
+
+
+def final(handler: Any) -> Any:
+    """A handler for everything else, as Starlette's ServerErrorMiddleware takes it.
+
+    That one answers and then raises the error all the same; the mark tells our Problems stage that it was answered.
+    """
+
+    async def marking(request: Request, error: Exception) -> Response:
+        from starlette.concurrency import run_in_threadpool
+
+        request.scope["fivenines.answered"] = True
+        if inspect.iscoroutinefunction(handler):
+            response: Response = await handler(request, error)
+        else:
+            response = await run_in_threadpool(handler, request, error)
+        return response
+
+    return marking
 
 
 async def on_http_exception(request: Request, error: Exception) -> Response:

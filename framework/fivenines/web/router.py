@@ -11,7 +11,7 @@ from fivenines._marks import marks_of
 from fivenines.web.exchange import KEY, Exchange
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from fivenines._types import Receive, Scope, Send
 
@@ -82,6 +82,7 @@ class ServiceRouter(Router):
         await super().app(scope, receive, send)
 
 
-def routes_of(app: Any) -> list[BaseRoute]:
-    """The public route objects of an application, or none where it has no such thing."""
-    return list(getattr(app, "routes", ()))
+def routes_of(app: Any) -> Sequence[BaseRoute] | None:
+    """The public route objects of an application, or None where it has no such thing."""
+    routes: Sequence[BaseRoute] | None = getattr(app, "routes", None)
+    return routes

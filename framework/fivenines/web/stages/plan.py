@@ -13,7 +13,7 @@ from fivenines.web.exchange import exchange_of
 from fivenines.web.router import look_up
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Sequence
 
     from starlette.routing import BaseRoute
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class Plan:
     """Matches the route, reads what it declares, and sends for the state it needs."""
 
-    def __init__(self, app: ASGIApp, routes: Callable[[], Iterable[BaseRoute]]) -> None:
+    def __init__(self, app: ASGIApp, routes: Callable[[], Sequence[BaseRoute] | None]) -> None:
         self.app = app
         self.routes = routes
 
@@ -31,7 +31,10 @@ class Plan:
         if scope["type"] == "lifespan":
             return await self.app(scope, receive, send)
         exchange = exchange_of(scope)
-        look_up(exchange, self.routes(), scope)
-        if exchange.match is not None:
+        routes = self.routes()
+        if routes is not None:
+            look_up(exchange, routes, scope)
+        # An application that shows no routes may answer anything.
+        if routes is None or exchange.match is not None:
             exchange.session = sessions.begin(scope, exchange.runtime, csrf_exempt="csrf_exempt" in exchange.marks)
         await self.app(scope, receive, send)

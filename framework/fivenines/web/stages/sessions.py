@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fivenines.errors import NotAuthenticatedError
-from fivenines.sessions import anonymous, finish
+from fivenines.errors import StoreUnavailableError
+from fivenines.sessions import anonymous, finish, require_principal
 from fivenines.web.exchange import exchange_of
 
 if TYPE_CHECKING:
@@ -38,11 +38,12 @@ class Sessions:
 
         exchange.before_start.append(save)
         try:
-            if session.available:
-                exchange.info.principal = session.principal
-            # While the store is away this raises StoreUnavailableError: a 401 would log people out.
-            if exchange.marks.get("authenticated") and session.principal is None:
-                raise NotAuthenticatedError
+            exchange.info.principal = session.principal
+        except StoreUnavailableError as error:
+            exchange.info.unidentified = error
+        try:
+            if exchange.marks.get("authenticated"):
+                require_principal(exchange.info)
             await self.app(scope, receive, send)
         except BaseException:
             # An error answered outside of this stage: what the handler had half changed is not kept.
