@@ -75,8 +75,12 @@ class Balancer:
         return f"http://{self.host}:{self.port}"
 
     def start(self) -> None:
-        """Start it and wait for a first answer of a replica through it."""
+        """Start it and wait until it serves."""
         self.process.start()
+        self.wait_ready()
+
+    def wait_ready(self) -> None:
+        """Wait for a first answer of a replica through it."""
         self.process.wait_ready(lambda: http_status(self.port, "/livez", host=self.host) == 200, deadline=15.0)
 
     def stop(self) -> None:

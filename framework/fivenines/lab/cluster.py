@@ -138,8 +138,9 @@ class Cluster:
         try:
             # The replicas begin with Redis: importing takes them longer than it takes Redis to listen.
             await asyncio.gather(*(asyncio.to_thread(start) for start in self._starts()))
-            await asyncio.to_thread(self.balancer.start)
+            # Before the balancer is asked for an answer, since a replica that ended tells why.
             await asyncio.gather(*(asyncio.to_thread(replica.wait_ready) for replica in self.replicas))
+            await asyncio.to_thread(self.balancer.wait_ready)
         except BaseException:
             await asyncio.shield(asyncio.create_task(self.stop()))
             raise
@@ -216,4 +217,4 @@ class Cluster:
 
     def _starts(self) -> list[Callable[[], None]]:
         redis = [self.redis.start] if self.redis is not None else []
-        return [*redis, *(replica.start for replica in self.replicas)]
+        return [*redis, *(replica.start for replica in self.replicas), self.balancer.process.start]

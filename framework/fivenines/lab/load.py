@@ -103,7 +103,7 @@ class Ledger:
 class LoadClient:
     """One user's browser or program: its own cookies, connections shared with the other clients."""
 
-    def __init__(self, url: str, ledger: Ledger, wire: Wire) -> None:
+    def __init__(self, url: str, ledger: Ledger, wire: httpx2.AsyncBaseTransport) -> None:
         self._ledger = ledger
         # A shared transport and no look at proxies: making a client costs microseconds.
         self._http = httpx2.AsyncClient(base_url=url, transport=wire, trust_env=False, timeout=DEADLINE)

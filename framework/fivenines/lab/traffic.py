@@ -18,6 +18,8 @@ from fivenines.lab.load import Entry, Ledger, LoadClient, Wire
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
+    import httpx2
+
 _ITEMS = ("tea", "coffee", "cake")
 _PAGE = 100
 
@@ -232,12 +234,19 @@ class User:
 class Traffic:
     """Users who come and go, `concurrency` at a time, until it is told to stop."""
 
-    def __init__(self, url: str, *, concurrency: int = 16, think: float = 0.02) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        concurrency: int = 16,
+        think: float = 0.02,
+        wire: httpx2.AsyncBaseTransport | None = None,
+    ) -> None:
         self.books = Books()
         self._url = url
         self._concurrency = concurrency
         self._think = think
-        self._wire = Wire(4 * concurrency)
+        self._wire = wire or Wire(4 * concurrency)
         self._users: list[User] = []
         self._stopping = False
         self._tasks: list[asyncio.Task[None]] = []
