@@ -7,6 +7,7 @@ application that has its own logging keeps it.
 from __future__ import annotations
 
 import logging
+import re
 import sys
 import time
 import traceback
@@ -20,6 +21,7 @@ from fivenines.events import Events, RequestFinished, StoreConnected, StoreLost
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 access = logging.getLogger("fivenines.access")
 log = logging.getLogger("fivenines")
 _encode = msgspec.json.Encoder(enc_hook=str).encode
@@ -86,7 +88,8 @@ class TextFormatter(logging.Formatter):
         else:
             text = " ".join([record.getMessage(), *(f"{name}={value}" for name, value in fields.items())])
         moment = time.strftime("%H:%M:%S", time.localtime(record.created))
-        line = f"{moment} {record.levelname.lower():7} {text}"
+        # A path or a user's text with a line break in it must not look like a second line.
+        line = f"{moment} {record.levelname.lower():7} {_CONTROL.sub(lambda match: repr(match[0])[1:-1], text)}"
         if record.exc_info:
             line += "\n" + "".join(traceback.format_exception(*record.exc_info)).rstrip()
         return line
