@@ -141,12 +141,15 @@ def uv_settings() -> dict[str, str]:
     listed = subprocess.run(
         [sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=False
     )
-    for line in listed.stdout.splitlines():
+    told = {}
+    # A variable is listed as `:env:.name`, and wins over a file's `global.name` and `install.name`.
+    for line in sorted(listed.stdout.splitlines(), key=lambda line: line.startswith(":env:")):
         name, _, value = line.partition("=")
         option = name.rpartition(".")[2]
         if option in PIP_TO_UV:
             words = value.strip("'\"").replace("\\n", " ").split()
-            settings.setdefault(PIP_TO_UV[option], (PIP_SEPARATOR.get(option, " ")).join(words))
+            told[PIP_TO_UV[option]] = PIP_SEPARATOR.get(option, " ").join(words)
+    settings = told | settings
     # Every file is checked against a hash, so which index it came from makes no difference.
     settings.setdefault("UV_INDEX_STRATEGY", "unsafe-best-match")
     settings["UV_PYTHON_DOWNLOADS"] = "never"
