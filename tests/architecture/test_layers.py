@@ -141,6 +141,14 @@ def test_imports_only_look_down() -> None:
     assert layer_faults(FRAMEWORK) == []
 
 
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "docs/design.md"])
+def test_documents_show_this_picture(page: str) -> None:
+    """A reader sees the layers that are held, in their order."""
+    path = FRAMEWORK.parent / page
+    lines = [line for line in LAYERS.strip().splitlines() if "__" not in line]
+    assert not path.exists() or "\n".join(lines) in path.read_text()
+
+
 def test_third_parties_are_imported_in_one_place() -> None:
     """A library can be replaced, or be missing, without a change elsewhere."""
     assert placement_faults(FRAMEWORK) == []
