@@ -17,6 +17,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
+# Importing reads files, which a page's blocks would otherwise do for the first time inside the event loop.
+import fivenines.service
+import fivenines.testing  # noqa: F401
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
