@@ -15,12 +15,15 @@ import hashlib
 import io
 import sys
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from jinja2 import Environment
 from jinja2.ext import Extension
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from jinja2 import Environment
 
 # Resolved while the module is imported: cookiecutter's path may be relative, and it changes folders later.
 _HERE = Path(__file__).resolve().parent

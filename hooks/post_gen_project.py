@@ -9,7 +9,7 @@ import json
 import runpy
 from pathlib import Path
 
-ROOT = Path(json.loads(r'{{ fivenines_root|tojson }}'))
+(ROOT,) = map(Path, json.loads(r"""[{{ fivenines_root|tojson }}]"""))
 
 build_wheel = runpy.run_path(str(ROOT / "cookiecutter_fivenines.py"))["build_wheel"]
 name, data = build_wheel(ROOT)

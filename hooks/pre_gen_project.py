@@ -5,7 +5,7 @@ import keyword
 import re
 import sys
 
-SLUG = json.loads(r'{{ cookiecutter.project_slug|tojson }}')
+(SLUG,) = json.loads(r"""[{{ cookiecutter.project_slug|tojson }}]""")
 
 # Folders and modules of the generated project, and the packages that it imports.
 TAKEN = {

@@ -9,13 +9,16 @@ import json
 import re
 import shutil
 import zipfile
-from email.message import Message
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from packaging.requirements import Requirement
 
 from .conftest import SCRIPTS, Bake, run
+
+if TYPE_CHECKING:
+    from email.message import Message
 
 METADATA = "fivenines-0.1.0.dist-info/METADATA"
 
@@ -27,9 +30,7 @@ def ours(project: Path) -> zipfile.ZipFile:
 
 
 @pytest.fixture(scope="module")
-def theirs(
-    template: Path, tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]
-) -> zipfile.ZipFile:
+def theirs(template: Path, tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]) -> zipfile.ZipFile:
     """The wheel of the proper build backend, from the same sources."""
     folder = tmp_path_factory.mktemp("hatchling")
     source = shutil.copytree(template, folder / "source")
@@ -63,9 +64,7 @@ def test_its_record_holds_every_file(ours: zipfile.ZipFile) -> None:
     assert [line.split(",")[0] for line in record] == ours.namelist()
 
 
-def test_its_bytes_depend_on_nothing_but_the_sources(
-    template: Path, project: Path, tmp_path: Path, bake: Bake
-) -> None:
+def test_its_bytes_depend_on_nothing_but_the_sources(template: Path, project: Path, tmp_path: Path, bake: Bake) -> None:
     """Other times, modes and junk beside the sources change nothing."""
     copy = shutil.copytree(template, tmp_path / "copy", copy_function=shutil.copyfile)
     (copy / "framework/fivenines/__pycache__").mkdir()
@@ -112,9 +111,7 @@ def test_the_locks_have_all_that_the_wheel_asks_for(project: Path, ours: zipfile
 
 
 @pytest.mark.slow
-def test_a_higher_version_on_an_index_is_not_taken(
-    project: Path, tmp_path: Path, environment: dict[str, str]
-) -> None:
+def test_a_higher_version_on_an_index_is_not_taken(project: Path, tmp_path: Path, environment: dict[str, str]) -> None:
     """Version 99 lies where pip looks. Asked by name pip takes it; asked by our lock it takes ours."""
     planted = tmp_path / "planted"
     planted.mkdir()
