@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fivenines.context import RequestInfo, request_variable
 from fivenines.errors import ConfigurationError, ReplyLostError, StoreCommandError, StoreUnavailableError
@@ -264,6 +266,24 @@ async def test_blocking_commands_are_refused_with_the_remedy(store: Store, comma
     """They would hold up every request of the replica."""
     with pytest.raises(ValueError, match=r"store\.blocking\(\)"):
         store.do(*command)
+
+
+@pytest.mark.parametrize("argument", [None, {}, [], "\ud800"])
+async def test_an_argument_that_is_none_fails_its_own_caller_alone(store: Store, argument: Any) -> None:
+    """The others' commands in the same write, and their connection, are not harmed."""
+    other = store.do("PING")
+    with pytest.raises((TypeError, UnicodeEncodeError)):
+        store.do("ECHO", argument)
+
+    assert await other == b"PONG"
+
+
+@given(
+    st.lists(st.text(st.characters(exclude_categories=["Cs"])) | st.binary() | st.integers() | st.floats(), min_size=1)
+)
+def test_both_packers_write_the_same_bytes(arguments: list[Any]) -> None:
+    """hiredis' and the one for where it is missing."""
+    assert _lane._pack_in_python(tuple(arguments)) == _lane.pack(tuple(arguments))
 
 
 async def test_the_pool_apart_serves_blocking_commands(store: Store, namespace: str) -> None:
