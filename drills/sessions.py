@@ -319,7 +319,8 @@ async def s3_fixation(parts: Parts) -> Result:
     id, principal, signature = victim.cookie.split(".")
     admin = cookies.sign(id, "admin").split(".")[1]
     other = id[:-1] + ("A" if id[-1] != "A" else "B")
-    tampered = [f"{id}.{admin}.{signature}", f"{id}..{signature}", f"{other}.{principal}.{signature}"]
+    tampered = [f"{id}.{admin}.{signature}", f"{id}..{signature}", f"{other}.{principal}.{signature}",
+                f"{id}.{principal}.{'A' * 22}"]  # fmt: skip
     for value in tampered:
         adopted += (await User(value).send(parts.ports[1], "/me")).status != 401
     adopted += len(set(await parts.keys("drill:*")) - before - await of_user(parts, "s3-victim"))

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from starlette.responses import JSONResponse, StreamingResponse
 
+from fivenines import authenticated
+from fivenines.errors import StoreUnavailableError
+from fivenines.events import RequestFinished
 from fivenines.sessions._store import SessionStore
 
 if TYPE_CHECKING:
@@ -157,6 +160,44 @@ async def test_error_after_the_login_still_delivers_the_cookie(start: Start) -> 
         assert (await lab.pool.get("/fails")).status_code == 500
         assert (await lab.pool.get("/me")).json() == {"user": "ada"}
         assert (await lab.pool.get("/show")).json() == {"new": False, "cart": "tea"}
+
+
+async def test_save_that_fails_after_the_login_still_delivers_the_cookie(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """503, and the browser is logged in under the new id all the same."""
+
+    async def unavailable(*args: Any) -> bool:
+        raise StoreUnavailableError("away for a moment")
+
+    async def enter(request: Request) -> JSONResponse:
+        await request.session.login("ada")
+        request.session["visits"] = 0
+        return JSONResponse({})
+
+    async with start(enter) as lab:
+        await lab.pool.get("/put?cart=tea")
+        with monkeypatch.context() as patch:
+            patch.setattr(SessionStore, "save", unavailable)
+            assert (await lab.pool.get("/enter")).status_code == 503
+        assert (await lab.pool.get("/me")).json() == {"user": "ada"}
+
+
+async def test_login_is_seen_by_the_rest_of_the_request(start: Start) -> None:
+    """The access line names who logged in, and guarded functions called afterwards let it pass."""
+
+    async def enter(request: Request) -> JSONResponse:
+        await request.session.login("ada")
+        return await me(request)
+
+    @authenticated
+    async def me(request: Request) -> JSONResponse:
+        return JSONResponse({"user": request.session.principal})
+
+    async with start(enter) as lab:
+        assert (await lab.pool.get("/enter")).json() == {"user": "ada"}
+        (finished,) = (event for event in lab.happened if isinstance(event, RequestFinished))
+        assert finished.principal == "ada"
 
 
 async def test_tasks_of_one_request_make_one_session(start: Start) -> None:

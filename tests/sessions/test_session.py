@@ -10,8 +10,9 @@ import pytest
 from starlette.responses import JSONResponse
 
 from fivenines.context import current_request
-from fivenines.errors import NotAuthenticatedError
+from fivenines.errors import NotAuthenticatedError, SessionConflictError
 from fivenines.events import SessionCreated, SessionEnded
+from fivenines.sessions._turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -327,6 +328,23 @@ async def test_update_changes_what_stands_there_now(start: Start) -> None:
         items = (await lab.pool.get("/show")).json()["items"]
 
         assert sorted(items, key=int) == [str(n) for n in range(30)]
+
+
+async def test_updates_wait_for_their_turn_no_longer_than_allowed() -> None:
+    """Who does not get it in time is told so; the line goes on for the others and is gone afterwards."""
+    turns, now = Turns(), asyncio.get_running_loop().time
+    async with turns.take("id", "x", until=now() + 5) as first:
+        first.value = b"1"
+        with pytest.raises(SessionConflictError):
+            async with turns.take("id", "x", until=now() + 0.01):
+                raise AssertionError
+        async with turns.take("id", "y", until=now() + 0.01) as other:
+            assert other.value is None
+        waiting = asyncio.create_task(turns.take("id", "x", until=now() + 5).__aenter__())
+        cancelled = asyncio.create_task(turns.take("id", "x", until=now() + 5).__aenter__())
+        await asyncio.sleep(0)
+        cancelled.cancel()
+    assert (await waiting).value == b"1"
 
 
 async def test_update_with_a_mapping_is_the_dicts(start: Start) -> None:

@@ -10,6 +10,7 @@ from fivenines.errors import CrossSiteError, StoreUnavailableError
 from fivenines.sessions._policy import Claim, CookiePolicy, is_cross_site
 from fivenines.sessions._session import WEBSOCKET, Session
 from fivenines.sessions._store import SessionStore
+from fivenines.sessions._turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -26,6 +27,7 @@ class Sessions:
     def __init__(self, runtime: Runtime) -> None:
         self.cookies = CookiePolicy.from_settings(runtime.settings)
         self.store = SessionStore(runtime.store, runtime.settings)
+        self.turns = Turns()
         self.events = runtime.events
         self._unfinished: set[asyncio.Task[Any]] = set()
 

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Mu
 from typing import TYPE_CHECKING, Any, overload
 
 from fivenines import codecs
-from fivenines.context import remaining
+from fivenines.context import current_request, remaining
 from fivenines.errors import NotAuthenticatedError, SessionConflictError, StoreUnavailableError
 from fivenines.events import SessionCreated, SessionEnded
 from fivenines.sessions._policy import Changes, Claim, changes, check_principal, encode_field, new_id
@@ -174,23 +174,25 @@ class Session(MutableMapping[str, Any]):
             await self._flush(strict=True)
             return value
         await self._flush(strict=True)
-        loop, left = asyncio.get_running_loop(), remaining()
-        end = loop.time() + (UPDATE_WITHIN if left is None else min(left, UPDATE_WITHIN))
-        expected = self._saved.get(_field(name), b"")
-        while True:
-            value = change(codecs.decode(expected) if expected else None)
-            encoded = encode_field(name, value)
-            try:
-                found = await self._sessions.store.replace(self._id, name, expected, encoded)
-            except EndedError:
-                raise self._ended() from None
-            if found is None:
-                self._saved[name], self._values[name] = encoded, value
-                return value
-            if loop.time() >= end:
-                raise SessionConflictError(retry_after=1.0)
-            # At once: whoever was faster has made progress, and waiting would only let more of them in.
-            expected = found
+        now, left = asyncio.get_running_loop().time, remaining()
+        end = now() + (UPDATE_WITHIN if left is None else min(left, UPDATE_WITHIN))
+        try:
+            async with self._sessions.turns.take(self._id, _field(name), until=end) as turn:
+                expected = self._saved.get(name, b"") if turn.value is None else turn.value
+                while True:
+                    value = change(codecs.decode(expected) if expected else None)
+                    encoded = encode_field(name, value)
+                    found = await self._sessions.store.replace(self._id, name, expected, encoded)
+                    turn.value = encoded if found is None else found
+                    if found is None:
+                        self._saved[name], self._values[name] = encoded, value
+                        return value
+                    if now() >= end:
+                        raise SessionConflictError(retry_after=1.0)
+                    # At once: whoever was faster has made progress, and waiting would only let more in.
+                    expected = found
+        except EndedError:
+            raise self._ended() from None
 
     async def _flush(self, *, strict: bool = False) -> None:
         """Save what has changed. `strict`: a session that has ended is an error, not a change dropped."""
@@ -224,6 +226,8 @@ class Session(MutableMapping[str, Any]):
                 theirs = _untouched(changes(before, last), changes(before, fields))
                 if theirs and await store.save(id, theirs):
                     self._merge(theirs)
+            if (request := current_request()) is not None:
+                request.principal = principal
         self._sessions.events.emit(SessionCreated(principal, rotated=old is not None))
 
     async def _logout(self, *, everywhere: bool) -> None:
