@@ -57,6 +57,7 @@ class Drain:
     replica: str
     unready_after: float | None = None  # seconds from the signal to the first 503 of /readyz
     served: int = 0  # requests answered on its public port after that
+    served_for: float = 0.0  # seconds from the signal to the last of them
     kept_open: int = 0  # of those, answers that did not say Connection: close
     live: bool = True  # /livez answered 200 as long as there was an answer
 
@@ -73,6 +74,7 @@ async def watch_drain(replica: Replica, drain: Drain) -> None:
                 if drain.unready_after is not None:
                     answer = await client.get(f"http://127.0.0.1:{replica.port}/prices/tea")
                     drain.served += answer.status_code == 200
+                    drain.served_for = time.monotonic() - began
                     drain.kept_open += answer.headers.get("connection", "").lower() != "close"
                     liveness = await client.get(f"http://127.0.0.1:{replica.port}/livez")
                     drain.live = drain.live and liveness.status_code == 200

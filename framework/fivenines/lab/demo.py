@@ -31,6 +31,7 @@ from fivenines.lab.traffic import Books, Traffic
 from fivenines.store import connect
 
 _REPLICAS = 3
+_DRAIN = 1.0  # seconds that a replica serves on after SIGTERM, the least that the contract allows
 _SETTLE = 0.5  # traffic with a part missing, before it comes back
 
 
@@ -61,7 +62,8 @@ class Findings:
             (max(self.requests_wanted - len(ledger.entries), 0), "requests too few"),
             (round(self.seconds_none, 1), "s without any ready replica"),
             (sum(d.unready_after is None for d in self.drains), "replicas stopped without /readyz 503"),
-            (sum(not d.served for d in self.drains), "replicas served nothing in their drain"),
+            # Half of it: on a busy machine the last question may have been asked some time before the end.
+            (sum(d.served_for < _DRAIN / 2 for d in self.drains), "replicas stopped serving before their drain"),
             (sum(not d.live for d in self.drains), "replicas failed /livez in their drain"),
             (sum(d.kept_open for d in self.drains), "answers in a drain without Connection: close"),
         ]
@@ -90,6 +92,7 @@ class Findings:
             ("time without full capacity", f"{self.seconds_reduced:.1f} s"),
             ("/readyz 503 after SIGTERM", ", ".join(unready) or "never"),
             ("answered after that, while draining", ", ".join(str(d.served) for d in self.drains)),
+            ("served on after SIGTERM", ", ".join(f"{d.served_for:.1f} s" for d in self.drains)),
             ("command to first answer", f"{self.first_answer:.1f} s"),
         ]
 
@@ -169,7 +172,7 @@ async def _paint(screen: Screen, traffic: Traffic, meter: CapacityMeter, request
         screen.progress(
             seen,
             requests,
-            f"{seen:,} of {requests:,} requests, {rate:.0f}/s, {traffic.books.ledger.lost} lost, "
+            f"{seen:,} requests (at least {requests:,}), {rate:.0f}/s, {traffic.books.ledger.lost} lost, "
             f"{traffic.books.orders_answered} orders, {meter.ready} of {_REPLICAS} replicas ready",
         )
 
@@ -244,13 +247,14 @@ async def _main(options: argparse.Namespace, screen: Screen, stay: bool) -> int:
                 service,
                 state / "lab",
                 replicas=_REPLICAS,
+                drain=_DRAIN,
                 balancer_kind=options.balancer,
                 env={"FIVENINES_RATE_LIMITS": "off"},
             )
         )
         wanted = options.requests or (2_000 if quick else 5_000)
         # Fewer users leave the replicas more of a small machine to start on.
-        findings = await run(cluster, screen, requests=wanted, began=began, users=8 if quick else 16)
+        findings = await run(cluster, screen, requests=wanted, began=began, users=6 if quick else 16)
         screen.table(findings.rows())
         for entry in [entry for entry in findings.books.ledger.entries if entry.lost][:10]:
             screen.say(f"  lost: {entry.method} {entry.path}, {entry.tries} tries, {entry.first_failure}")
