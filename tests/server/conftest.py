@@ -41,8 +41,13 @@ async def service(scope, receive, send):
     if path.startswith("/slow/"):
         open("slow", "a").write("x")
         await asyncio.sleep(float(path.removeprefix("/slow/")))
-    headers = [(b"content-length", b"%d" % len(body))]
+    halves = path.startswith("/halves/")
+    headers = [(b"content-length", b"%d" % (2 if halves else len(body)))]
     await send({"type": "http.response.start", "status": status, "headers": headers})
+    if halves:
+        await send({"type": "http.response.body", "body": b"a", "more_body": True})
+        await asyncio.sleep(float(path.removeprefix("/halves/")))
+        body = b"b"
     await send({"type": "http.response.body", "body": body})
 """
 

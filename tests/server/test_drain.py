@@ -15,6 +15,8 @@ from fivenines.server.drain import ReplicaPage
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+pytestmark = pytest.mark.slow
+
 
 def test_readiness_fails_at_once_while_the_replica_serves_on(replica: Callable[..., object], eventually) -> None:
     """Within 100 ms /readyz is 503 on both ports; all else answers 200, closing, for the whole drain."""
@@ -149,6 +151,26 @@ def test_hangup_loads_new_code(replica, eventually) -> None:
     eventually(lambda: running.get("/").body == "new code")
     running.send(signal.SIGTERM)
     assert running.wait() == 0
+
+
+def test_connection_that_was_promised_to_stay_is_kept_over_a_hangup(replica, eventually) -> None:
+    """An answer whose head said keep-alive is followed by one more; only that one's head says close.
+
+    Stock gunicorn closes right after the first, and the client's next request is lost.
+    """
+    running = replica(FIVENINES_DRAIN="0")
+    connection = running.connect()
+    old = running.get("/", connection=connection).body
+    connection.request("GET", "/halves/1")
+    response = connection.getresponse()
+    assert response.getheader("connection") is None
+
+    running.send(signal.SIGHUP)
+    eventually(lambda: running.get("/").body != old)  # the new worker serves, the old one finishes
+    assert response.read() == b"ab"
+    answer = running.get("/", connection=connection)
+
+    assert (answer.status, answer.body, answer.headers["connection"]) == (200, old, "close")
 
 
 def test_endless_stream_is_cut_and_lifespan_shutdown_still_runs(replica) -> None:

@@ -13,6 +13,8 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def ask(replica: Callable) -> Callable[[bytes], tuple[int, dict[str, object], bytes]]:

@@ -163,7 +163,9 @@ class Connection(ASGIProtocol):
     def _will_close(self, request: Any, response_requires_close: bool) -> bool:
         # Asked once a response, for the header and for the deed. A drain ends a connection with its next
         # answer.
-        return bool(self.worker.page.draining or super()._will_close(request, response_requires_close))
+        worker = self.worker
+        ends = worker.leaving or worker.page.draining
+        return bool(ends or super()._will_close(request, response_requires_close))
 
     def _on_headers_complete(self) -> Any:
         result = super()._on_headers_complete()

@@ -45,6 +45,7 @@ class Worker(ASGIWorker):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._wake = asyncio.Event()
+        self.leaving = False
         super().__init__(*args, **kwargs)
         self.page: ReplicaPage = self.app.page
         self.state: dict[str, Any] = {LIFESPAN_STATE_KEY: self.page}
@@ -52,12 +53,17 @@ class Worker(ASGIWorker):
 
     @property
     def alive(self) -> bool:
-        """False once the worker shall stop: SIGTERM, enough requests, a changed file, no parent."""
-        return self._alive
+        """True to the end; setting it False (SIGTERM, enough requests, a changed file, no parent) begins the end.
+
+        gunicorn's connections read it twice, for the answer's header and once more after the answer. Were it
+        to change between the two, a connection would close that the header promised to keep, and the client's
+        next request on it would be lost. They ask `leaving` instead, once.
+        """
+        return True
 
     @alive.setter
     def alive(self, value: bool) -> None:
-        self._alive = value
+        self.leaving = not value
         if not value:
             # The reloader calls from its thread. A closed loop has nobody left to wake.
             with contextlib.suppress(RuntimeError):
@@ -83,7 +89,7 @@ class Worker(ASGIWorker):
                     lambda: Connection(self), sock=listener.sock, ssl=self._get_ssl_context()
                 )
                 self.servers.append(server)
-            if self.alive:
+            if not self.leaving:
                 await self._wake.wait()
             await self._shutdown()
         finally:
