@@ -26,6 +26,7 @@ from fivenines.errors import ConfigurationError, FiveNinesError
 from fivenines.lab.balancers import KINDS
 from fivenines.lab.capacity import CapacityMeter, Drain, watch_drain
 from fivenines.lab.cluster import Cluster, Replica
+from fivenines.lab.processes import ProcessFailedError
 from fivenines.lab.screen import Screen
 from fivenines.lab.traffic import Books, Traffic
 from fivenines.store import connect
@@ -211,6 +212,14 @@ def generate(folder: Path) -> Path:
     return made[0]
 
 
+def _service(given: Path | None, state: Path) -> Path:
+    if given is None:
+        return generate(state)
+    if not given.is_dir():
+        raise ConfigurationError(f"--service {given} is no folder: name the one that app.py is in")
+    return given.absolute()
+
+
 def _own_folder() -> Path:
     """Below `build/`, where the service that was generated can be looked at while it is up."""
     build = Path("build").absolute()
@@ -239,7 +248,7 @@ async def _main(options: argparse.Namespace, screen: Screen, stay: bool) -> int:
     keep = False
     cluster: Cluster | None = None
     try:
-        service = options.service or await asyncio.to_thread(generate, state)
+        service = await asyncio.to_thread(_service, options.service, state)
         screen.say(f"the service: {service}")
         cluster = await asyncio.to_thread(
             lambda: Cluster(
@@ -270,8 +279,8 @@ async def _main(options: argparse.Namespace, screen: Screen, stay: bool) -> int:
                 screen.say(line)
             await cluster.watch(screen.say)
         return int(keep)
-    except FiveNinesError:
-        keep = True
+    except ProcessFailedError:
+        keep = True  # its log tells more than the error does
         raise
     finally:
         if cluster is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from typing import TYPE_CHECKING, TextIO
@@ -38,7 +39,9 @@ class Screen:
         if self._live:
             filled = _BAR * min(done, total) // max(total, 1)
             self._erase()
-            self._output.write(f"  [{'#' * filled}{'.' * (_BAR - filled)}] {text}")
+            line = f"  [{'#' * filled}{'.' * (_BAR - filled)}] {text}"
+            # A line that wraps could not be drawn over.
+            self._output.write(line[: shutil.get_terminal_size().columns - 1])
             self._output.flush()
             self._drawn = True
         elif now - self._last >= self._every:
