@@ -108,7 +108,7 @@ def test_taken_port_is_named_with_the_variable_to_change(launch: Callable, varia
         port = other.getsockname()[1]
         refused = launch(**{variable: f"127.0.0.1:{port}"})
 
-        assert refused.wait(4) == 2
+        assert refused.wait() == 2
     assert told(refused).startswith(
         f"port {port} is taken (127.0.0.1:{port}): stop what listens there or set {variable}="
     )

@@ -6,12 +6,11 @@ as before for `Settings.drain` seconds, and then lets gunicorn stop the workers.
 
     t = 0        SIGTERM: the byte is set, /readyz answers 503, every answer carries Connection: close
     t = drain    the listeners close, workers finish what is in flight, then lifespan shutdown
-    a second SIGTERM ends the wait; SIGINT and SIGQUIT stop at once, as gunicorn's users know them; SIGHUP
-    reloads
+    a second SIGTERM ends the wait; SIGINT and SIGQUIT stop at once; SIGHUP reloads, as ever
 
-Later, between the two: an end of the wait as soon as the balancer has let go (`_stop_at`), and a fence that
-turns new handshakes away before the listeners close, for balancers without health checks
-(`_before_listeners_close`).
+Later, between the two: an end of the wait as soon as the balancer has let go (`Drain._stop_at`), and a fence
+that turns new handshakes away before the listeners close, for balancers without health checks (where
+`take_over_term` ends the wait).
 """
 
 from __future__ import annotations
