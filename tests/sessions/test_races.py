@@ -118,9 +118,10 @@ async def test_session_that_cannot_be_written_leaves_the_old_one(start: Start, m
         assert (await lab.pool.get("/show")).json() == {"new": False, "cart": "tea"}
 
 
+@pytest.mark.parametrize("answered", [True, False])
 @pytest.mark.parametrize("step", ["generation", "create", "supersede"])
 async def test_cancelled_login_is_finished_and_answered(
-    start: Start, monkeypatch: pytest.MonkeyPatch, step: str
+    start: Start, monkeypatch: pytest.MonkeyPatch, step: str, answered: bool
 ) -> None:
     """A time limit around the login, wherever it strikes: the answer carries the id that is valid."""
     original = getattr(SessionStore, step)
@@ -137,10 +138,18 @@ async def test_cancelled_login_is_finished_and_answered(
             return JSONResponse({}, 504)
         raise AssertionError
 
-    async with start(hurried) as lab:
+    async def outside(request: Request) -> JSONResponse:
+        """The error is answered outside of the session's stage, as for a deadline of the whole request."""
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await request.session.login("ada")
+        raise RuntimeError
+
+    async with start(hurried, outside) as lab:
         await lab.pool.get("/put?cart=tea")
         monkeypatch.setattr(SessionStore, step, slowly)
-        assert (await lab.pool.get("/hurried")).status_code == 504
+        path, status = ("/hurried", 504) if answered else ("/outside", 500)
+        assert (await lab.pool.get(path)).status_code == status
 
         assert (await lab.pool.get("/show")).json() == {"new": False, "cart": "tea"}
         assert (await lab.pool.get("/me")).json() == {"user": "ada"}

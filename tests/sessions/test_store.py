@@ -70,6 +70,9 @@ async def test_session_is_loaded_as_it_was_written(sessions: Callable[..., Sessi
     assert await store.load(claim(id))() == Stored(fields, renewed=False)
     assert await store.load(claim(id, "ada"))() == Gone(superseded=False)
     assert await store.load(claim(new_id()))() == Gone(superseded=False)
+    id = await store.create(new_id(), "ada", await store.generation("ada"), fields)
+    assert await store.load(claim(id, "ada"))() == Stored(fields, renewed=False)
+    assert await store.load(claim(id))() == Gone(superseded=False)
 
 
 @pytest.mark.parametrize("how", ["end", "supersede"])
