@@ -45,7 +45,7 @@ def drills() -> list[str]:
 
 def quick(report: Path) -> list[Step]:
     python = sys.executable
-    tests = Step("tests", [python, "-m", "pytest", "-q", f"--junit-xml={report}"], 480)
+    tests = Step("tests", [python, "-m", "pytest", "-q", "--durations=10", f"--junit-xml={report}"], 480)
     return [tests] + [Step(f"drill {name}, quick", [python, f"drills/{name}.py"], 120, "1") for name in drills()]
 
 
@@ -66,15 +66,17 @@ def run(step: Step) -> Result:
     # A group of its own, so that what takes too long ends with everything it started.
     process = subprocess.Popen(
         step.command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
     )  # fmt: skip
     alarm = Alarm(process, step.seconds)
-    last = ""
+    tail = b""
     try:
         assert process.stdout is not None
-        for line in process.stdout:
-            print(line, end="", flush=True)
-            last = line.strip() or last
+        # As it comes, not line by line: dots and bars are progress.
+        while chunk := os.read(process.stdout.fileno(), 65_536):
+            sys.stdout.buffer.write(chunk)
+            sys.stdout.flush()
+            tail = (tail + chunk)[-4_096:]
         code = process.wait()
     except KeyboardInterrupt:
         alarm.end(signal.SIGINT)
@@ -83,6 +85,7 @@ def run(step: Step) -> Result:
     finally:
         alarm.cancel()
     seconds = time.monotonic() - began
+    last = next((line.strip() for line in reversed(tail.decode(errors="replace").splitlines()) if line.strip()), "")
     if alarm.rang:
         return Result(step.name, "failed", f"ended after {step.seconds:.0f} s", seconds)
     if code == CANNOT_RUN:
@@ -91,7 +94,7 @@ def run(step: Step) -> Result:
 
 
 class Alarm:
-    def __init__(self, process: subprocess.Popen[str], seconds: float) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], seconds: float) -> None:
         self.process, self.rang = process, False
         self._timer = threading.Timer(seconds, self._ring)
         self._timer.daemon = True
