@@ -56,9 +56,7 @@ def replicas(fivenines_settings: Callable[..., Settings]) -> Callable[..., Repli
     """
     from fivenines.testing import ReplicaPool
 
-    def make(
-        make_service: Any, count: int = 2, *, base_url: str = "http://testserver", **overrides: Any
-    ) -> Any:
+    def make(make_service: Any, count: int = 2, *, base_url: str = "http://testserver", **overrides: Any) -> Any:
         settings = fivenines_settings(**overrides)
         return ReplicaPool(make_service, [settings] * count, base_url=base_url)
 

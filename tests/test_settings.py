@@ -89,11 +89,17 @@ def test_absolute_expiry_is_not_shorter_than_idle() -> None:
         Settings.from_environment({"FIVENINES_SESSION_ABSOLUTE": "60"})
 
 
+def test_the_admin_port_is_another_port() -> None:
+    """Requests are told apart by it."""
+    with pytest.raises(ConfigurationError, match="FIVENINES_ADMIN_BIND"):
+        Settings.from_environment({"FIVENINES_ADMIN_BIND": "127.0.0.2:8000"})
+
+
 def test_the_name_is_the_default_namespace() -> None:
     """And an override wins over the environment."""
-    assert Settings.from_environment({"FIVENINES_NAME": "orders"}).namespace == "orders"
-    assert Settings.from_environment({"FIVENINES_NAME": "orders"}, namespace="mine").namespace == "mine"
-    assert Settings.from_environment({}).namespace == "service"
+    assert Settings.from_environment({"FIVENINES_NAME": "orders"}).key_prefix == "orders"
+    assert Settings.from_environment({"FIVENINES_NAME": "orders"}, namespace="mine").key_prefix == "mine"
+    assert Settings(name="orders").key_prefix == "orders"
 
 
 def test_settings_cross_a_fork_or_a_pipe() -> None:

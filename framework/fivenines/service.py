@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import msgspec
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware.errors import ServerErrorMiddleware
@@ -17,7 +18,7 @@ from fivenines.observe import logging as observe_logging
 from fivenines.settings import Settings
 from fivenines.web import problems
 from fivenines.web.replica import Replica
-from fivenines.web.router import ServiceRouter, routes_of
+from fivenines.web.router import ServiceRouter, mounted_applications, routes_of
 from fivenines.web.stages.body_limit import BodyLimit
 from fivenines.web.stages.context import RequestContext
 from fivenines.web.stages.drain import Drain
@@ -67,8 +68,7 @@ class _Holder:
             # At start-up, not at import: tests and `fivenines dev` set variables after the import.
             self._settings = Settings.from_environment()
         if self._name is not None and self._settings.name == "service":
-            namespace = self._settings.namespace if self._settings.namespace != "service" else self._name
-            self._settings = _replace(self._settings, name=self._name, namespace=namespace)
+            self._settings = msgspec.structs.replace(self._settings, name=self._name)
         return self._settings
 
     def current(self) -> Replica:
@@ -98,12 +98,6 @@ class _Holder:
         finally:
             await replica.close()
             self._replica = before
-
-
-def _replace(settings: Settings, **changes: Any) -> Settings:
-    import msgspec
-
-    return msgspec.structs.replace(settings, **changes)
 
 
 class Service(Starlette):
@@ -162,6 +156,8 @@ class Service(Starlette):
             **self.exception_handlers,
         }
         last_resort = handlers.pop(500, None) or handlers.pop(Exception, None)
+        for mounted in mounted_applications(self.routes):
+            _register_problems(mounted)
         app: ASGIApp = ExceptionMiddleware(self.router, handlers=handlers, debug=self.debug)
         for middleware, args, kwargs in reversed(self.user_middleware):
             app = middleware(app, *args, **kwargs)
@@ -192,6 +188,8 @@ def attach(app: A, settings: Settings | None = None, *, name: str | None = None)
     host_stack = app.build_middleware_stack
 
     def build() -> ASGIApp:
+        for mounted in mounted_applications(app.routes):
+            _register_problems(mounted)
         return stages(host_stack(), holder, lambda: routes_of(app))
 
     app.build_middleware_stack = build  # type: ignore[method-assign]

@@ -3,7 +3,7 @@
 `Settings.from_environment()` reads `FIVENINES_…` variables. A wrong value raises ConfigurationError that names the
 variable, the value and what is allowed; secrets are never shown. `docs/reference/settings.md` is made from this class.
 
->>> Settings.from_environment({"FIVENINES_NAME": "orders"}).namespace
+>>> Settings.from_environment({"FIVENINES_NAME": "orders"}).key_prefix
 'orders'
 """
 
@@ -190,17 +190,27 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
                 raise ConfigurationError(f"{variable} is no setting; see docs/reference/settings.md{_nearest(field)}")
             values[field] = text.strip()
         values |= {field: value for field, value in overrides.items() if value is not None}
-        values["namespace"] = values.get("namespace") or values.get("name") or cls.__struct_defaults__[0]
         for field, value in values.items():
             _check(field, value)
         settings = msgspec.convert(values, cls, strict=False)
         settings.keys, settings.trusted_networks  # noqa: B018  (parsed once here, so that a bad one is told at start)
+        if settings.admin_bind.rpartition(":")[2] == settings.bind.rpartition(":")[2] != "0":
+            # A request is told apart by the port it came to.
+            raise ConfigurationError(
+                f"FIVENINES_ADMIN_BIND={settings.admin_bind} has the port of FIVENINES_BIND={settings.bind}; "
+                "give it another, or set it empty for none"
+            )
         if settings.session_absolute < settings.session_idle:
             raise ConfigurationError(
                 f"FIVENINES_SESSION_ABSOLUTE={settings.session_absolute:g} is shorter than "
                 f"FIVENINES_SESSION_IDLE={settings.session_idle:g}; make it at least as long"
             )
         return settings
+
+    @property
+    def key_prefix(self) -> str:
+        """What every key in Redis begins with."""
+        return self.namespace or self.name
 
     @property
     def keys(self) -> SecretKeys:

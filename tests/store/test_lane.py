@@ -260,6 +260,27 @@ async def test_an_error_reply_belongs_to_its_command_alone(store: Store, namespa
     assert (results[0], results[2]) == (b"OK", b"x")
 
 
+@pytest.mark.parametrize("code", ["OOM x", "READONLY x", "MASTERDOWN x", "BUSY x", "NOREPLICAS x", "MISCONF x"])
+async def test_a_redis_that_cannot_do_its_work_is_away(code: str) -> None:
+    """It answered, so the connection is fine; for the request it is the same as no Redis: 503, not 500."""
+    async with FakeRedis(lambda _: f"-{code}\r\n".encode()) as redis:
+        store = connect(redis.url)
+        with pytest.raises(StoreUnavailableError) as caught:
+            await store.do("SET", "k", "v")
+        assert not isinstance(caught.value, ReplyLostError)
+        await store.aclose()
+        assert redis.connections == 1
+
+
+async def test_a_read_is_sent_once_more_after_a_lost_reply() -> None:
+    """It changes nothing, so the caller need not know."""
+    replies = iter([b"", b"$1\r\nx\r\n"])
+    async with FakeRedis(lambda _: next(replies)) as redis:
+        store = connect(redis.url)
+        assert await store.read("GET", "k") == b"x"
+        await store.aclose()
+
+
 @pytest.mark.parametrize("command", [("BLPOP", "k", 0), ("subscribe", "c"), (b"MULTI",), ("WAIT", 1, 0), ("SELECT", 1),
                                      ("XREAD", "BLOCK", 0, "STREAMS", "s", "$"), ("CLIENT PAUSE", 10)])  # fmt: skip
 async def test_blocking_commands_are_refused_with_the_remedy(store: Store, command: tuple[str | int, ...]) -> None:

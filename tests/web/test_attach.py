@@ -5,15 +5,19 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
+import httpx2
 import pytest
 from fastapi import APIRouter, Depends, FastAPI, HTTPException
 from fastapi import Request as FastAPIRequest
 from pydantic import BaseModel, Field
 from starlette.applications import Starlette
+from starlette.endpoints import HTTPEndpoint
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import PlainTextResponse
-from starlette.routing import Route
+from starlette.routing import Mount, Route
 
-from fivenines import attach, authenticated, csrf_exempt
+from fivenines import Service, attach, authenticated, csrf_exempt
 from fivenines.errors import CrossSiteError, RefusedError
 from tests.web.conftest import serving
 
@@ -169,6 +173,62 @@ async def test_a_starlette_application_keeps_its_own_handlers(settings_for: Call
     app = Starlette(routes=[Route("/", boom)], exception_handlers={404: mine, 500: mine})
     async with serving(attach(app, settings_for())) as client:
         assert [(await client.get(path)).status_code for path in ("/", "/nowhere")] == [418, 418]
+
+
+class Private(HTTPEndpoint):
+    async def get(self, request: Request) -> Response:
+        return PlainTextResponse("private")
+
+
+async def function(request: Request) -> Response:
+    return PlainTextResponse("private")
+
+
+@pytest.mark.parametrize("endpoint", [Private, function])
+@pytest.mark.parametrize("way", ["mounted behind middleware", "rewritten", "opaque", "included", "mounted"])
+async def test_what_is_private_is_refused_wherever_the_route_hides(
+    settings_for: Callable[..., Settings], way: str, endpoint: Any
+) -> None:
+    """Functions and class endpoints; where the stage cannot see the mark, the call itself is checked."""
+    private = authenticated(endpoint if endpoint is function else type("Endpoint", (Private,), {}))
+    inner = Starlette(routes=[Route("/me", private)])
+
+    class Rewrite:
+        def __init__(self, app: Any) -> None:
+            self.app = app
+
+        async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+            await self.app({**scope, "path": "/me"}, receive, send)
+
+    app: Any
+    match way:
+        case "mounted behind middleware":
+            app = Service([Mount("/", app=CORSMiddleware(inner, allow_origins=["*"]))], settings=settings_for())
+        case "rewritten":
+            app = Service([Route("/me", private)], settings=settings_for(), middleware=[Middleware(Rewrite)])
+        case "opaque":
+            app = attach(inner.router, settings_for())
+        case "included":
+            fastapi, router = FastAPI(), APIRouter()
+            router.add_route("/me", private)
+            fastapi.include_router(router)
+            app = attach(fastapi, settings_for())
+        case _:
+            app = Service([Mount("/", app=inner)], settings=settings_for())
+    async with serving(app) as client:
+        response = await client.get("/other" if way == "rewritten" else "/me")
+
+    assert "private" not in response.text
+    assert response.status_code == (500 if way == "mounted behind middleware" else 401)
+
+
+async def test_private_routes_of_an_application_without_us_are_not_served() -> None:
+    """Nobody could say who is calling."""
+    app = Starlette(routes=[Route("/me", authenticated(function))])
+    transport = httpx2.ASGITransport(app=app)
+    async with httpx2.AsyncClient(transport=transport, base_url="http://testserver") as client:
+        with pytest.raises(RuntimeError, match="attach"):
+            await client.get("/me")
 
 
 async def test_any_asgi_application_is_wrapped(settings_for: Callable[..., Settings]) -> None:

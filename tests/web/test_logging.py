@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from typing import TYPE_CHECKING, Any
 
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from fivenines import Service
-from fivenines.observe.logging import JsonFormatter, TextFormatter, access
+from fivenines.observe.logging import BackgroundHandler, JsonFormatter, TextFormatter, access
 from tests.web.conftest import serving
 
 if TYPE_CHECKING:
@@ -57,6 +58,46 @@ async def test_one_json_object_a_line(settings_for: Callable[..., Settings], cap
     assert (mine["event"], mine["item"], mine["request_id"], mine["level"]) == ("noticed", "tea", "r-1", "warning")
     assert [(line["status"], line["route"]) for line in requests] == [(200, "/chatty"), (404, None)]
     assert {"method", "path", "ms", "client", "flights", "request_id", "trace_id", "time"} <= set(requests[0])
+
+
+def record(text: str) -> logging.LogRecord:
+    return logging.LogRecord("mine", logging.INFO, "", 0, text, (), None)
+
+
+def test_a_reader_that_stalls_stops_nobody() -> None:
+    """A full pipe: logging goes on at once, what is too much is dropped, and how much is told afterwards."""
+    reader, writer = os.pipe()
+    handler = BackgroundHandler(writer, limit=100)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    try:
+        for number in range(1_000):
+            handler.emit(record(f"{number} {'x' * 4_000}"))
+        text = b""
+        while b"dropped" not in text:
+            text += os.read(reader, 65_536)
+        handler.flush()
+    finally:
+        os.close(writer)
+        os.close(reader)
+
+    lines = text.decode().splitlines()
+    dropped = json.loads(next(line for line in lines if "dropped" in line))["count"]
+    assert lines[0].startswith("0 ")
+    assert dropped + len(lines) - 1 == 1_000
+    assert dropped > 800
+
+
+def test_flush_waits_for_what_was_logged() -> None:
+    """The last words of a process that ends."""
+    reader, writer = os.pipe()
+    handler = BackgroundHandler(writer)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    for number in range(200):
+        handler.emit(record(str(number)))
+    handler.flush()
+    os.close(writer)
+    with os.fdopen(reader) as lines:
+        assert lines.read().split() == [str(number) for number in range(200)]
 
 
 async def test_text_for_people_has_one_line_an_event(

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from starlette.responses import PlainTextResponse
-from starlette.routing import Route
+from starlette.routing import Route, WebSocketRoute
 
 from fivenines import Service
 from fivenines.lifecycle import LIFESPAN_STATE_KEY
+from fivenines.testing import running
 from tests.web.conftest import serving
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import httpx2
+    from starlette.websockets import WebSocket
 
     from fivenines.settings import Settings
 
@@ -107,6 +109,7 @@ async def test_other_methods_are_not_answered(settings_for: Callable[..., Settin
         head = await client.head("/livez")
 
     assert (wrong.status_code, wrong.headers["allow"]) == (405, "GET, HEAD")
+    assert wrong.headers["content-type"] == "application/problem+json"
     assert (head.status_code, head.content) == (200, b"")
 
 
@@ -118,3 +121,37 @@ async def test_the_admin_port_serves_probes_and_nothing_else(settings_for: Calla
         public = await client.get("http://testserver:9123/")
 
     assert (probe.status_code, public.status_code) == (200, 404)
+    assert public.headers["content-type"] == "application/problem+json"
+
+
+async def test_the_admin_port_opens_no_websocket(settings_for: Callable[..., Settings]) -> None:
+    """Those are public routes too."""
+
+    async def greet(websocket: WebSocket) -> None:
+        await websocket.accept()
+
+    app = Service([WebSocketRoute("/ws", greet)], settings=settings_for(admin_bind="127.0.0.1:9123"))
+
+    async def opened(port: int) -> list[str]:
+        sent: list[Any] = []
+        scope: dict[str, Any] = {
+            "type": "websocket",
+            "path": "/ws",
+            "query_string": b"",
+            "root_path": "",
+            "headers": [],
+        }
+        scope |= {"scheme": "ws", "client": ("127.0.0.1", 1), "server": ("127.0.0.1", port), "subprotocols": []}
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "websocket.connect"}
+
+        async def send(message: Any) -> None:
+            sent.append(message["type"])
+
+        await app(scope, receive, send)
+        return sent
+
+    async with running(app):
+        assert await opened(9123) == ["websocket.close"]
+        assert await opened(8000) == ["websocket.accept"]

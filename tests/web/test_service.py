@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import pytest
+from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.responses import JSONResponse, PlainTextResponse, StreamingResponse
 from starlette.routing import Mount, Route
@@ -352,6 +353,30 @@ async def test_runtime_serves_scripts(service: Service) -> None:
     async with service.runtime() as runtime:
         assert current_runtime() is runtime
         assert await runtime.store.do("PING") == b"PONG"
+
+
+@pytest.mark.parametrize(
+    ("path", "location"), [("/orders/?a=1", "/orders?a=1"), ("/sub", "/sub/"), ("//evil.example/", None)]
+)
+async def test_a_redirect_to_the_other_slash_is_relative(
+    settings_for: Callable[..., Settings], path: str, location: str | None
+) -> None:
+    """Host is the caller's word: it must not end up in a Location that a cache may keep."""
+    service = Service([Route("/orders", plain), Route("/sub/", plain)], settings=settings_for())
+    async with serving(service) as client:
+        response = await client.get(f"http://evil.example{path}")
+
+    assert (response.status_code, response.headers.get("location")) == (307 if location else 404, location)
+
+
+async def test_a_mounted_application_answers_errors_as_we_do(settings_for: Callable[..., Settings]) -> None:
+    """Its own error middleware stands inside of our stages."""
+    inner = Starlette(routes=[Route("/boom", boom), Route("/refused", refused)])
+    async with serving(Service([Mount("/inner", app=inner)], settings=settings_for())) as client:
+        answers = [await client.get(f"/inner/{path}") for path in ("boom", "refused", "nowhere")]
+
+    assert [answer.status_code for answer in answers] == [500, 503, 404]
+    assert {answer.headers["content-type"] for answer in answers} == {"application/problem+json"}
 
 
 async def test_a_server_without_lifespan_is_told(service: Service) -> None:

@@ -40,9 +40,9 @@ async def read_price(request: Request) -> Response:
 async def price_of(item: str) -> bytes:
     """The price as JSON, out of Redis if it is there. Without Redis the supplier is asked."""
     runtime = current_runtime()
-    name = key(runtime.settings.namespace, "price", item)
+    name = key(runtime.settings.key_prefix, "price", item)
     try:
-        kept: bytes | None = await runtime.store.do("GET", name)
+        kept: bytes | None = await runtime.store.read("GET", name)
     except StoreUnavailableError:
         return msgspec.json.encode(await ask_supplier(item))
     if kept is not None:

@@ -46,7 +46,7 @@ async def place(
 
 async def find(user: str, id: str) -> bytes | None:
     """The user's order as it was answered, or None."""
-    found: bytes | None = await current_runtime().store.do("HGET", _keys(user)[0], f"o:{id}")
+    found: bytes | None = await current_runtime().store.read("HGET", _keys(user)[0], f"o:{id}")
     return found
 
 
@@ -60,7 +60,7 @@ async def newest(user: str, count: int, after: str = "") -> list[tuple[str, byte
 
 
 def _keys(user: str) -> list[str]:
-    namespace = current_runtime().settings.namespace
+    namespace = current_runtime().settings.key_prefix
     # Redis Cluster puts keys with the same text in braces on one node, where one script can write them all.
     tag = "{" + quote(user, safe="") + "}"
     return [f"{namespace}:{kind}:{tag}" for kind in ("orders", "index", "ledger")]

@@ -56,9 +56,7 @@ class _Group(click.Group):
         name = args[0]
         if name not in _COMMANDS:
             if ":" in name:
-                raise ConfigurationError(
-                    f"{name!r} is a target, not a command; did you mean: fivenines dev {name}"
-                )
+                raise ConfigurationError(f"{name!r} is a target, not a command; did you mean: fivenines dev {name}")
             near = difflib.get_close_matches(name, _COMMANDS, 1)
             cure = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(_COMMANDS)}"
             raise ConfigurationError(f"no command {name!r}; {cure}")
@@ -71,9 +69,7 @@ class _Group(click.Group):
             for entry in _COMMANDS.values():
                 formatter.write_text(entry.example)
         with formatter.section("Exit codes"):
-            formatter.write_text(
-                "0 all is well; 2 usage or configuration, with the cure in one line; 1 failure"
-            )
+            formatter.write_text("0 all is well; 2 usage or configuration, with the cure in one line; 1 failure")
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

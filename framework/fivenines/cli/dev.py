@@ -34,9 +34,7 @@ def dev(target: str, bind: str | None, admin_bind: str | None) -> int:
 
             redis = EmbeddedServer(None)
             environ["FIVENINES_REDIS_URL"] = redis.start()
-        click.echo(
-            f"{target} on http://{environ['FIVENINES_BIND']}; reloads on change; Ctrl-C stops", err=True
-        )
+        click.echo(f"{target} on http://{environ['FIVENINES_BIND']}; reloads on change; Ctrl-C stops", err=True)
         # A process of its own: workers are forked from the arbiter, and must inherit neither click nor the
         # Redis.
         return _run([sys.executable, "-m", "fivenines", "serve", "--reload", target], environ)

@@ -44,13 +44,9 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("target", metavar="MODULE:ATTRIBUTE", help="the application, such as app:service")
     made.add_argument("--bind", metavar="HOST:PORT", help="public address (default 127.0.0.1:8000)")
-    made.add_argument(
-        "--admin-bind", metavar="HOST:PORT", help="address of the probes (default 127.0.0.1:9000)"
-    )
+    made.add_argument("--admin-bind", metavar="HOST:PORT", help="address of the probes (default 127.0.0.1:9000)")
     made.add_argument("--workers", metavar="N", help="worker processes (default 1)")
-    made.add_argument(
-        "--reload", action="store_true", help="start workers anew when a file changes; for development"
-    )
+    made.add_argument("--reload", action="store_true", help="start workers anew when a file changes; for development")
     return made
 
 

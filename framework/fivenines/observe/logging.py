@@ -6,9 +6,13 @@ application that has its own logging keeps it.
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
+import queue
 import re
 import sys
+import threading
 import time
 import traceback
 from typing import TYPE_CHECKING, Any
@@ -107,9 +111,69 @@ def formatter(log_format: str) -> logging.Formatter:
     return kinds[log_format]()
 
 
+class BackgroundHandler(logging.Handler):
+    """Writes lines in a thread of its own, so that a reader that stalls stops nobody.
+
+    A pipe that nobody empties would otherwise block the event loop, probes included. At most `limit` lines wait; what
+    comes beyond is dropped, and how much, is told once the reader goes on. Survives a fork: the child has its own
+    queue and thread, and no stream's lock, which a fork could leave locked, is used.
+    """
+
+    def __init__(self, descriptor: int, limit: int = 10_000) -> None:
+        super().__init__()
+        self._descriptor = descriptor
+        self._limit = limit
+        self._process = 0
+        self._dropped = 0
+        self._lines: queue.Queue[str]
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            line = self.format(record)
+        except Exception:
+            self.handleError(record)
+            return
+        if self._process != os.getpid():
+            self._start()
+        try:
+            self._lines.put_nowait(line)
+        except queue.Full:
+            self._dropped += 1
+
+    def flush(self) -> None:
+        """Wait until all is written, but no longer than a second: the process is about to end."""
+        if self._process != os.getpid():
+            return
+        end = time.monotonic() + 1.0
+        with self._lines.all_tasks_done:
+            while self._lines.unfinished_tasks and (left := end - time.monotonic()) > 0:
+                self._lines.all_tasks_done.wait(left)
+
+    def _start(self) -> None:
+        self._process, self._dropped = os.getpid(), 0
+        self._lines = queue.Queue(self._limit)
+        threading.Thread(target=self._write, args=(self._lines,), name="fivenines-log", daemon=True).start()
+
+    def _write(self, lines: queue.Queue[str]) -> None:
+        while True:
+            line = lines.get()
+            # Whoever reads our output may be gone; that is no reason to stop the service.
+            with contextlib.suppress(OSError):
+                self._write_whole(line)
+                if (dropped := self._dropped) and lines.empty():
+                    self._dropped -= dropped
+                    self._write_whole(f'{{"level":"warning","event":"log lines dropped","count":{dropped}}}')
+            lines.task_done()
+
+    def _write_whole(self, line: str) -> None:
+        data = f"{line}\n".encode("utf-8", "backslashreplace")
+        while data:
+            data = data[os.write(self._descriptor, data) :]
+
+
 def configure(log_format: str, log_level: str) -> None:
     """Send this process's log to stdout in our form; what was configured before is replaced."""
-    handler = logging.StreamHandler(sys.stdout)
+    handler = BackgroundHandler(sys.stdout.fileno())
     handler.setFormatter(formatter(log_format))
     root = logging.getLogger()
     root.handlers[:] = [handler]

@@ -124,7 +124,18 @@ class Connection(ASGIProtocol):
 
     def __init__(self, worker: Any) -> None:
         super().__init__(worker)
+        self._application, self.app, self._asked_to_close = self.app, self._serve_application, False
         self.last_received = worker.loop.time()
+
+    async def _serve_application(self, scope: Any, receive: Any, send: Any) -> None:
+        """gunicorn sends an application's `Connection: close` and keeps the connection: keep the word given."""
+
+        async def noting(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                self._asked_to_close = (b"connection", b"close") in message.get("headers", ())
+            await send(message)
+
+        await self._application(scope, receive, noting)
 
     def connection_made(self, transport: Any) -> None:
         self.worker.connections.add(self)
@@ -164,7 +175,7 @@ class Connection(ASGIProtocol):
         # Asked once a response, for the header and for the deed. A drain ends a connection with its next
         # answer.
         worker = self.worker
-        ends = worker.leaving or worker.page.draining
+        ends = worker.leaving or worker.page.draining or self._asked_to_close
         return bool(ends or super()._will_close(request, response_requires_close))
 
     def _on_headers_complete(self) -> Any:

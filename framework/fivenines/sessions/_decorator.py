@@ -26,23 +26,49 @@ def authenticated(handler: F) -> F:
     into (FastAPI's included routers are opaque), and costs nothing elsewhere.
     """
     if inspect.isclass(handler):
-        return mark(handler, authenticated=True)
+        return cast("F", mark(_check_when_made(handler), authenticated=True))
     checked: Any
     if inspect.iscoroutinefunction(handler):
 
         @functools.wraps(handler)
         async def checked(*args: Any, **kwargs: Any) -> Any:
-            require_principal(current_request())
+            require_principal(_request_of(args, kwargs))
             return await handler(*args, **kwargs)
 
     else:
 
         @functools.wraps(handler)
         def checked(*args: Any, **kwargs: Any) -> Any:
-            require_principal(current_request())
+            require_principal(_request_of(args, kwargs))
             return handler(*args, **kwargs)
 
     return cast("F", mark(checked, authenticated=True))
+
+
+def _check_when_made(endpoint: Any) -> Any:
+    """A class endpoint is made anew for each request, so its making is where it is checked."""
+    make = endpoint.__init__
+
+    @functools.wraps(make)
+    def checked(self: Any, *args: Any, **kwargs: Any) -> None:
+        require_principal(_request_of(args, kwargs))
+        make(self, *args, **kwargs)
+
+    endpoint.__init__ = checked
+    return endpoint
+
+
+def _request_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> RequestInfo | None:
+    request = current_request()
+    if request is None and any(_is_http(value) for value in (*args, *kwargs.values())):
+        # An application that nobody attached to would serve what is private to everyone.
+        raise RuntimeError("@authenticated needs fivenines around it: make the application a Service, or attach(app)")
+    return request
+
+
+def _is_http(value: Any) -> bool:
+    scope = value if isinstance(value, dict) else getattr(value, "scope", None)
+    return isinstance(scope, dict) and scope.get("type") in ("http", "websocket")
 
 
 def require_principal(request: RequestInfo | None) -> None:

@@ -63,7 +63,7 @@ class SessionStore:
 
     def __init__(self, store: Store, settings: Settings) -> None:
         self._store = store
-        self._namespace = settings.namespace or settings.name
+        self._namespace = settings.key_prefix
         self._idle = max(1, math.ceil(settings.session_idle * 1_000))
         self._absolute = max(1, math.ceil(settings.session_absolute * 1_000))
 
@@ -73,7 +73,7 @@ class SessionStore:
         session = self._store.submit(
             LOAD, [self._session(claim.id)], [self._idle, self._idle * 9 // 10], repeatable=True
         )
-        generation = self._store.do("GET", self._generation(claim.principal)) if claim.principal else None
+        generation = self._store.read("GET", self._generation(claim.principal)) if claim.principal else None
         return partial(self._loaded, claim, session, generation)
 
     async def _loaded(

@@ -19,6 +19,7 @@ disconnect), so TLS, ACLs, RESP3 and unix sockets work as they do there.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import math
 from collections import deque
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -83,6 +84,10 @@ _BLOCKING = frozenset(
         "FAILOVER",
     ]
 )
+# A Redis that answers and cannot do its work: full, demoted, cut off from its replicas, busy with a script.
+_AWAY = frozenset(
+    ["BUSY", "CLUSTERDOWN", "MASTERDOWN", "MISCONF", "NOAUTH", "NOREPLICAS", "OOM", "READONLY", "TRYAGAIN"]
+)  # fmt: skip
 _BLOCKING_WITH_OPTION = frozenset({"XREAD", "XREADGROUP"})
 
 
@@ -133,7 +138,12 @@ class Lane:
             if self._loop.time() < self._retry_at:
                 _fail(future, StoreUnavailableError(self._reason))
                 return future
-            self._runner = self._loop.create_task(self._run(), name="fivenines-lane")
+            self._runner = self._loop.create_task(
+                # Not in the context of the request that happens to come first: it serves them all.
+                self._run(),
+                name="fivenines-lane",
+                context=contextvars.Context(),
+            )
         if not self._queue:
             self._flight = object()
             self._loop.call_soon(self._wake.set)
@@ -164,6 +174,9 @@ class Lane:
                         return  # whatever library lies beneath may swallow a cancellation
                     self._became_connected()
                     failure = await self._serve(connection)
+                    if isinstance(failure, _StalledError):
+                        # Whoever has waited for the stall must not wait for a connection as well.
+                        self._retry_at = self._loop.time() + RETRY_AFTER
                     self._became_lost(failure)
                 finally:
                     # Without waiting: a peer that hangs would hold us.
@@ -223,7 +236,7 @@ class Lane:
             except BusyLoadingError:
                 error = StoreUnavailableError("Redis is loading its data")
             except ResponseError as refusal:
-                error = StoreCommandError(str(refusal))
+                error = StoreUnavailableError(str(refusal)) if _is_away(refusal) else StoreCommandError(str(refusal))
                 error.__cause__ = refusal
             future, _ = sent.popleft()
             if future.done():
@@ -293,6 +306,12 @@ def _fail(future: asyncio.Future[Any], error: Exception) -> None:
         future.set_exception(error)
         # Seen: a request that was refused elsewhere never awaits what it had submitted, and that is no news.
         future.exception()
+
+
+def _is_away(refusal: ResponseError) -> bool:
+    # redis-py cuts the codes it knows off the text, and keeps them apart.
+    code = getattr(refusal, "status_code", None) or str(refusal).partition(" ")[0]
+    return code in _AWAY
 
 
 def _refuse_blocking(command: tuple[Argument, ...]) -> None:

@@ -76,6 +76,13 @@ class Store:
         """Submit a command in this tick; await the future for its reply. Blocking commands are a ValueError."""
         return (self._lane or self._open()).do(*command)
 
+    def read(self, *command: Argument) -> Awaitable[Any]:
+        """Submit, in this tick, a command that changes nothing: it is sent once more if its answer was lost.
+
+        A stall is not repeated: the caller's time is used up.
+        """
+        return _Reading(self, self.do(*command), command)
+
     def submit(
         self, script: Script, keys: Sequence[str], args: Sequence[Argument] = (), *, repeatable: bool = False
     ) -> Awaitable[Any]:
@@ -154,6 +161,26 @@ class Store:
             folder = urlsplit(self._url).path
             self._embedded = EmbeddedServer(Path(folder) if folder else None)
         return self._embedded.start()
+
+
+class _Reading:
+    """The answer to a command that changes nothing. No coroutine: who is refused elsewhere may leave it unawaited."""
+
+    __slots__ = ("_command", "_first", "_store")
+
+    def __init__(self, store: Store, first: asyncio.Future[Any], command: tuple[Argument, ...]) -> None:
+        self._store, self._first, self._command = store, first, command
+
+    def __await__(self) -> Any:
+        return self._wait().__await__()
+
+    async def _wait(self) -> Any:
+        try:
+            return await self._first
+        except ReplyLostError as error:
+            if error.stalled:
+                raise
+        return await self._store.do(*self._command)
 
 
 class _Reply:

@@ -59,6 +59,17 @@ def problem(
     )
 
 
+def not_found() -> Response:
+    """404, for what no router has looked at."""
+    return problem(404, type="not-found", title="Not Found", detail=_DETAILS[404])
+
+
+def method_not_allowed(allow: str) -> Response:
+    """405, for what no router has looked at."""
+    title = "Method Not Allowed"
+    return problem(405, type="method-not-allowed", title=title, detail=_DETAILS[405], headers={"Allow": allow})
+
+
 def answer(error: BaseException) -> Response:
     """The response for an error; whatever is not meant for callers becomes a bare 500."""
     if isinstance(error, FiveNinesError) and not isinstance(error, ConfigurationError) and error.status != 500:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import quote
 
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, Router
 
 from fivenines._marks import marks_of
 from fivenines.web.exchange import KEY, Exchange
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from fivenines._types import Receive, Scope, Send
 
@@ -79,7 +82,30 @@ class ServiceRouter(Router):
                 return await found.route.handle(scope, receive, send)
             if scope["type"] == "http" and (allowed := allowed_methods(self.routes, scope)):
                 raise HTTPException(405, headers={"Allow": ", ".join(sorted(allowed))})
+            if scope["type"] == "http" and (location := self._with_other_slash(scope)):
+                return await Response(status_code=307, headers={"Location": location})(scope, receive, send)
         await super().app(scope, receive, send)
+
+    def _with_other_slash(self, scope: Scope) -> str | None:
+        """The path with or without its last slash, if that one is answered. Relative: Host is the caller's word."""
+        path = scope["path"]
+        other = path.rstrip("/") if path.endswith("/") else f"{path}/"
+        # `//name` would be read as another host.
+        if not self.redirect_slashes or not other.strip("/") or other.startswith("//"):
+            return None
+        if not any(route.matches({**scope, "path": other})[0] is not Match.NONE for route in self.routes):
+            return None
+        query = scope["query_string"].decode("latin-1")
+        return quote(other, safe="/:@!$&'()*+,;=~-._") + (f"?{query}" if query else "")
+
+
+def mounted_applications(routes: Iterable[BaseRoute]) -> Iterator[Starlette]:
+    """Starlette applications beneath these routes: each answers errors itself, before our stages see them."""
+    for route in routes:
+        app = getattr(route, "app", None)
+        if isinstance(app, Starlette) and app.middleware_stack is None:
+            yield app
+        yield from mounted_applications(getattr(route, "routes", None) or ())
 
 
 def routes_of(app: Any) -> Sequence[BaseRoute] | None:

@@ -11,9 +11,10 @@ from fivenines.context import RequestInfo, request_variable
 from fivenines.web.exchange import KEY, Exchange
 from fivenines.web.forwarded import Proxies, is_forwarding
 from fivenines.web.probes import PATHS, answer_probe
+from fivenines.web.problems import not_found
 
 if TYPE_CHECKING:
-    from fivenines._types import ASGIApp, Message, Receive, Scope, Send
+    from fivenines._types import ASGIApp, Receive, Scope, Send
     from fivenines.web.replica import Replica
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
@@ -50,9 +51,12 @@ class RequestContext:
         replica = self.replicas.current()
         if scope["type"] == "http":
             if scope["path"] in PATHS:
-                return await answer_probe(replica.monitor, scope, send, closing=replica.lifecycle.draining)
+                return await answer_probe(replica.monitor, scope, receive, send, closing=replica.lifecycle.draining)
             if replica.is_admin(scope):
-                return await _not_found(send)
+                # The admin port serves the probes and nothing of the public service.
+                return await not_found()(scope, receive, send)
+        elif replica.is_admin(scope):
+            return await send({"type": "websocket.close", "code": 1008})
         info = _request_info(scope, replica.proxies)
         exchange = scope[KEY] = Exchange(info, replica.runtime, send)
         exchange.headers.append((b"x-request-id", info.request_id.encode()))
@@ -104,10 +108,3 @@ def _same_protocol(scheme: str, scope_type: str) -> str:
     if scope_type == "websocket":
         return "wss" if secure else "ws"
     return "https" if secure else "http"
-
-
-async def _not_found(send: Send) -> None:
-    """The admin port serves the probes and nothing of the public service."""
-    start: Message = {"type": "http.response.start", "status": 404, "headers": [(b"content-length", b"0")]}
-    await send(start)
-    await send({"type": "http.response.body", "body": b""})
