@@ -64,9 +64,9 @@ async def count(request: Request) -> JSONResponse:
 
 @authenticated
 async def write(request: Request) -> JSONResponse:
-    """Everything at once: a field of its own, a counter, a field that is updated by a function."""
-    counted, _ = dict(request.session), request.session.get("count")  # read, so that it could be written back
-    request.session[request.query_params["field"]] = len(counted)
+    """Everything at once: a list of the writer's own, a counter, a field that is updated by a function."""
+    dict(request.session)  # all was read, so all could be written back
+    request.session.setdefault(request.query_params["field"], []).append(int(request.query_params["turn"]))
     await request.session.increment("count")
     await request.session.update("updated", lambda value: (value or 0) + 1)
     return JSONResponse({})
@@ -241,20 +241,21 @@ async def s1_writers(parts: Parts) -> Result:
         nonlocal refused
         user = User(owner.cookie)
         for turn in range(TURNS):
-            answer = await user.send(parts.ports[number % 2], f"/write?field=w{number}-{turn}", "POST")
+            answer = await user.send(parts.ports[(number + turn) % 2], f"/write?field=w{number}&turn={turn}", "POST")
             refused += answer.status != 200
         user.close()
 
     await asyncio.gather(*(writer(number) for number in range(WRITERS)))
-    kept = (await owner.send(parts.ports[0], "/show")).body
+    kept = (await User(owner.cookie).send(parts.ports[0], "/show")).body
     wanted = WRITERS * TURNS
-    fields = sum(name.startswith("w") for name in kept)
+    # Each writer's list, which nobody else writes, has to hold each of its turns, in order.
+    fields = sum(len(kept[f"w{n}"]) for n in range(WRITERS) if kept.get(f"w{n}") == list(range(TURNS)))
     counter, updated = kept["count"], kept["updated"]
     problems = [f"{refused} writes refused"] * bool(refused)
-    problems += [f"{wanted - fields} fields lost"] * (fields != wanted)
+    problems += [f"{wanted - fields} changes lost"] * (fields != wanted)
     problems += [f"counter {counter} of {wanted}"] * (counter != wanted)
     problems += [f"updated {updated} of {wanted}"] * (updated != wanted)
-    return f"{wanted:,} writes: {fields:,} fields, counter {counter:,}, updated {updated:,}", problems
+    return f"{wanted:,} writes: {fields:,} kept, counter {counter:,}, updated {updated:,}", problems
 
 
 async def s2_logouts(parts: Parts) -> Result:
