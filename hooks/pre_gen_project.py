@@ -26,7 +26,6 @@ TAKEN = {
     "ruff",
     "setuptools",
     "starlette",
-    "structlog",
     "tenacity",
     "tests",
     "uvloop",

@@ -49,7 +49,6 @@ PLACES = {
     "rich": ["cli"],
     "ruamel": ["ops"],
     "starlette": ["admin", "observe.tracing", "service", "testing", "web"],
-    "structlog": ["observe.logging"],
     "tenacity": ["retry"],
     "uvloop": ["server"],
 }
@@ -208,9 +207,9 @@ def test_an_import_that_looks_up_is_reported(tmp_path: Path, file: str, source: 
             "sessions._store:1 imports redis, whose place is",
         ),
         (
-            "observe/metrics.py",
-            "def f():\n    from structlog import x",
-            "observe.metrics:2 imports structlog",
+            "sessions/_metrics.py",
+            "def f():\n    from prometheus_client import x",
+            "sessions._metrics:2 imports prometheus_client",
         ),
         ("store/_x.py", "import requests", "store._x:1 imports requests, which has no place"),
     ],

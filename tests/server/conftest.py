@@ -43,6 +43,8 @@ async def service(scope, receive, send):
         await asyncio.sleep(float(path.removeprefix("/slow/")))
     halves = path.startswith("/halves/")
     headers = [(b"content-length", b"%d" % (2 if halves else len(body)))]
+    if path == "/last":
+        headers.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     if halves:
         await send({"type": "http.response.body", "body": b"a", "more_body": True})

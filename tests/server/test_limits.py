@@ -79,3 +79,16 @@ def test_head_limits(ask: Callable, request_bytes: bytes, status: int) -> None:
         assert set(problem) == {"type", "title", "status", "detail"}
         assert b"Connection: close" in head
         assert b"gunicorn" not in head
+
+
+def test_an_answer_that_says_close_is_the_last(replica: Callable) -> None:
+    """gunicorn alone would send the header and keep the connection: after a 413 the rest of a body is on its way."""
+    running = replica(FIVENINES_DRAIN="0")
+    request = b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", running.port), timeout=10) as sock:
+        sock.sendall(request % b"/" + request % b"/last" + request % b"/")
+        received = b""
+        while chunk := sock.recv(65_536):
+            received += chunk
+
+    assert received.count(b"HTTP/1.1 200") == 2
