@@ -85,16 +85,20 @@ async def test_write_during_the_login_goes_along(start: Start, monkeypatch: pyte
         if principal:
             await other.get("/count?by=7", headers=old, replica=1)
             await other.get("/put?cart=cake&mine=theirs", headers=old, replica=1)
+            await other.get("/drop", headers=old, replica=1)
         return await create(self, id, principal, *rest)
+
+    async def drop(request: Request) -> JSONResponse:
+        return JSONResponse(request.session.pop("gone"))
 
     async def enter(request: Request) -> JSONResponse:
         request.session["mine"] = "ours"
         await request.session.login("ada")
         return JSONResponse(dict(request.session))
 
-    async with start(enter) as lab:
+    async with start(enter, drop) as lab:
         other = lab.pool.new_browser()
-        await lab.pool.get("/put?cart=tea&keep=1")
+        await lab.pool.get("/put?cart=tea&keep=1&gone=1")
         old = cookie_of(lab)
         monkeypatch.setattr(SessionStore, "create", create_after_another_request)
         response = await lab.pool.get("/enter", replica=0)

@@ -139,6 +139,20 @@ async def test_logout_everywhere_ends_all_of_one_user(start: Start) -> None:
         assert (await laptop.get("/logout_everywhere")).status_code == 401
 
 
+async def test_logout_everywhere_needs_somebody(start: Start) -> None:
+    """401 where nobody is logged in; a logout without a session is nothing."""
+
+    async def everywhere(request: Request) -> JSONResponse:
+        await request.session.logout_everywhere()
+        return JSONResponse({})
+
+    async with start(everywhere) as lab:
+        assert (await lab.pool.get("/everywhere")).status_code == 401
+        response = await lab.pool.get("/logout")
+        assert (response.status_code, "set-cookie" in response.headers) == (200, False)
+        assert await lab.keys() == []
+
+
 async def test_lost_generation_logs_out_rather_than_in(start: Start) -> None:
     """When Redis evicts the key that says which sessions are valid, none is."""
     async with start() as lab:
