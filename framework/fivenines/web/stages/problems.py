@@ -10,7 +10,7 @@ from fivenines.web.exchange import exchange_of
 from fivenines.web.problems import answer, answer_http_exception
 
 if TYPE_CHECKING:
-    from fivenines._types import ASGIApp, Receive, Scope, Send
+    from fivenines._types import ASGIApp, Message, Receive, Scope, Send
 
 log = logging.getLogger("fivenines")
 
@@ -26,7 +26,9 @@ class Problems:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] == "websocket":
+            return await self._websocket(scope, receive, send)
+        if scope["type"] == "lifespan":
             return await self.app(scope, receive, send)
         from starlette.exceptions import HTTPException
         from starlette.requests import ClientDisconnect
@@ -49,6 +51,26 @@ class Problems:
                 raise
             response = answer_http_exception(error) if isinstance(error, HTTPException) else answer(error)
             await response(scope, receive, send)
+
+    async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """A refusal closes the connection; before it was accepted, a server answers that with 403."""
+        closed = False
+
+        async def noting(message: Message) -> None:
+            nonlocal closed
+            closed = closed or message["type"] == "websocket.close"
+            await send(message)
+
+        try:
+            await self.app(scope, receive, noting)
+        except FiveNinesError as error:
+            exchange_of(scope).error = error
+            if not closed:
+                await send({"type": "websocket.close", "code": _TRY_AGAIN if error.status == 503 else _REFUSED})
+
+
+# RFC 6455, section 7.4, and the registry it founded.
+_REFUSED, _TRY_AGAIN = 1008, 1013
 
 
 def _was_answered(error: Exception, scope: Scope) -> bool:
