@@ -12,6 +12,8 @@ copy that was not changed, and a change whose text is no longer in the source is
     file = "fivenines/store/_lane.py"     # below framework/, or below the repository
     old = "…"                             # stands in the file exactly once
     new = "…"
+    says = "doubled"                      # optional: stands in the drill's last line, which may fall short
+                                          # for another reason, such as a port that somebody took
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ DRILLS = Path(__file__).resolve().parent
 ROOT = DRILLS.parent
 # What the copy does without: made by tools, large, or the history.
 LEFT_OUT = (".git", ".venv", "build", "dist", "__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache")
-SECONDS = 180  # longer than any quick drill takes, even on a busy machine
+SECONDS = 120  # longer than any quick drill takes, even on a busy machine
 
 
 class Sabotage(NamedTuple):
@@ -42,6 +44,7 @@ class Sabotage(NamedTuple):
     file: str
     old: str
     new: str
+    says: str = ""
 
 
 class Run(NamedTuple):
@@ -53,9 +56,8 @@ class Run(NamedTuple):
     def held(self) -> bool:
         return self.code == 0 and "FELL SHORT" not in self.last
 
-    @property
-    def fell_short(self) -> bool:
-        return self.code == 1 and "FELL SHORT" in self.last
+    def noticed(self, says: str) -> bool:
+        return self.code == 1 and "FELL SHORT" in self.last and says in self.last
 
 
 def load(drill: str, drills: Path = DRILLS) -> list[Sabotage]:
@@ -148,8 +150,8 @@ def main(names: list[str]) -> int:
             with copy_of(ROOT) as copy:
                 locate(each.file, copy).write_text(sabotaged(each, copy))
                 result = run(each.command, copy)
-            report(result.fell_short, result, each.name)
-            noticed += result.fell_short
+            report(result.noticed(each.says), result, each.name)
+            noticed += result.noticed(each.says)
     print(f"\nsabotage: {noticed} of {len(sabotages)} noticed", flush=True)
     return 0 if noticed == len(sabotages) and not problems else 1
 

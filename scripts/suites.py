@@ -54,7 +54,7 @@ def full(report: Path) -> list[Step]:
     return [
         Step("check", ["make", "--no-print-directory", "check"], 300),
         *(Step(f"drill {name}", [python, f"drills/{name}.py"], 600) for name in drills()),
-        Step("sabotage", [python, "drills/sabotage.py"], 900),
+        Step("sabotage", [python, "drills/sabotage.py"], 1500),
         Step("fresh clone, ordinary user", [python, "scripts/ordinary_user.py"], 600),
     ]
 

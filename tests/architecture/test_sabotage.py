@@ -56,6 +56,8 @@ def prepare(sabotage: Any, monkeypatch: pytest.MonkeyPatch, root: Path, *entries
     ("entry", "code", "said"),
     [
         (ENTRY.format("wrong answer", "42", "43"), 0, "sabotage: 1 of 1 noticed"),
+        (ENTRY.format("right reason", "42", "43") + 'says = "SHORT"\n', 0, "sabotage: 1 of 1 noticed"),
+        (ENTRY.format("wrong reason", "42", "43") + 'says = "doubled"\n', 1, "sabotage: 0 of 1 noticed"),
         (ENTRY.format("no effect", "    return", "    pass\\n    return"), 1, "sabotage: 0 of 1 noticed"),
         (ENTRY.format("gone", "41", "43"), 1, "its text stands 0 times in guarded.py, not once"),
         (ENTRY.format("no Python", "42", "42)"), 1, "what it makes of guarded.py is no Python"),
@@ -65,7 +67,7 @@ def prepare(sabotage: Any, monkeypatch: pytest.MonkeyPatch, root: Path, *entries
 def test_a_drill_must_fall_short(
     sabotage: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Any, entry: str, code: int, said: str
 ) -> None:
-    """Only `FELL SHORT` with exit code 1 counts as noticed."""
+    """Only `FELL SHORT` with exit code 1 counts as noticed, and only for the reason that was named."""
     prepare(sabotage, monkeypatch, tmp_path, entry)
     assert sabotage.main([]) == code
     assert said in capsys.readouterr().out
