@@ -21,7 +21,7 @@ RUN pip wheel --no-build-isolation --no-deps --wheel-dir dist . \
     && /opt/fivenines/bin/python -m compileall -q /opt/fivenines/lib
 
 FROM python:${PYTHON}-slim
-# Probes and scrapes come over the network: keep the admin port (9000) closed to everybody else.
+# Probes come over the network: keep the admin port (9000) closed to everybody else.
 ENV PATH=/opt/fivenines/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \

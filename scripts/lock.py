@@ -17,7 +17,7 @@ LOCK = ROOT / "requirements.lock"
 HEAD = "# Made by `make lock` from pyproject.toml: {}, Linux and macOS, Python 3.11 up.\n"
 PROJECT = ["pyproject.toml"]
 EXCERPTS = {
-    "docker/runtime.lock": ("what `fivenines serve` needs", [*PROJECT, "--extra", "speed", "--extra", "crypto"], ""),
+    "docker/runtime.lock": ("what `fivenines serve` needs", [*PROJECT, "--extra", "speed"], ""),
     "docker/build.lock": ("what builds the wheel", ["-"], "hatchling\n"),
 }
 

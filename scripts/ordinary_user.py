@@ -17,11 +17,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 CANNOT_RUN = 77
-# The whole `make test` ran already: here it is the set-up that counts, and what a user's rights change.
-COMMANDS = [
-    (["make", "demo"], 300),
-    ([".venv/bin/python", "-m", "pytest", "-q", "-x", "tests/cli", "tests/lab", "tests/store"], 300),
-]
+COMMANDS = [(["make", "demo"], 300), (["make", "test"], 900)]
 
 
 def main() -> int:
@@ -53,7 +49,7 @@ def main() -> int:
             if not key.startswith(("FIVENINES_", "XDG_", "VIRTUAL_ENV", "PYTHON", "UV_"))
         }
         environment |= {
-            "HOME": str(home), "USER": account.pw_name, "LOGNAME": account.pw_name, "CI": "true", "QUICK": "1",
+            "HOME": str(home), "USER": account.pw_name, "LOGNAME": account.pw_name, "CI": "true",
             "TMPDIR": str(home / "tmp"), "PYTHON": python,
         }  # fmt: skip
         for command, seconds in COMMANDS:

@@ -18,7 +18,9 @@ import msgspec
 REFERENCE = Path(__file__).resolve().parent.parent / "docs" / "reference"
 
 # What users may import. Everything else may change in any release.
-PUBLIC = ["fivenines", "fivenines.errors", "fivenines.events", "fivenines.store"]
+PUBLIC = [
+    "fivenines", "fivenines.errors", "fivenines.events", "fivenines.store", "fivenines.testing", "fivenines.web.body",
+]  # fmt: skip
 
 
 def api(modules: list[str] = PUBLIC) -> str:

@@ -6,13 +6,11 @@ import asyncio
 import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
 
 import pytest
 
 from fivenines._marks import mark, marks_of
 from fivenines._runtime import Runtime, current_runtime, propagate
-from fivenines._types import seconds
 from fivenines.context import RequestInfo, current_request, remaining, request_variable
 from fivenines.events import Events, SessionEnded, StoreLost
 from fivenines.lifecycle import Lifecycle
@@ -109,20 +107,3 @@ def test_marks_add_up_in_any_order_and_stay_with_their_class() -> None:
     assert dict(marks_of(Parent)) == {"authenticated": True}
     assert dict(marks_of(Child)) == {"authenticated": True, "csrf_exempt": True}
     assert dict(marks_of(object())) == {}
-
-
-@pytest.mark.parametrize(("duration", "expected"), [(1, 1.0), (0.5, 0.5), (timedelta(minutes=1), 60.0)])
-def test_durations_are_seconds_or_a_timedelta(duration: float | timedelta, expected: float) -> None:
-    """Everywhere."""
-    assert seconds(duration) == expected
-
-
-async def test_idle_waits_for_the_last_request() -> None:
-    """Counted to the last byte."""
-    lifecycle = Lifecycle()
-    await lifecycle.idle()
-    with lifecycle.request(), lifecycle.request():
-        waiting = asyncio.ensure_future(lifecycle.idle())
-        await asyncio.sleep(0)
-        assert (lifecycle.in_flight, waiting.done()) == (2, False)
-    await waiting

@@ -71,7 +71,10 @@ def current_request() -> RequestInfo | None:
 
 
 def remaining() -> float | None:
-    """Seconds left until the request's deadline (never below 0), or None where there is no deadline."""
+    """Seconds left until the request's deadline (never below 0), or None where there is none.
+
+    As yet nothing of the framework sets a deadline; a middleware of the service's own may.
+    """
     request = request_variable.get()
     if request is None or request.deadline is None:
         return None

@@ -2,8 +2,7 @@
 
 ```text
 FiveNinesError
-├─ RefusedError              never started: safe to repeat this one call
-│  ├─ OverloadedError 503    └─ DrainingError 503
+├─ RefusedError 503          never started: safe to repeat this one call
 ├─ DeadlineExceededError 504 (also a TimeoutError)
 ├─ NotAuthenticatedError 401, CrossSiteError 403
 ├─ MalformedBodyError 400, PayloadTooLargeError 413, UnsupportedMediaTypeError 415, ValidationFailedError 422
@@ -29,7 +28,7 @@ class FiveNinesError(Exception):
     """Base of all errors of the framework; subclass it for a service's own problems.
 
     `status`, `title` and `type` (the last segment of the problem's type URI) belong to the class, `headers`
-    and `retry_after` (seconds) to the instance. The message is shown to the caller as `detail`.
+    and `retry_after` (seconds) to the instance. The message is shown to the caller as `detail`, but for status 500.
 
     >>> class OutOfStockError(FiveNinesError):
     ...     status, title, type = 409, "Out of stock", "out-of-stock"
@@ -63,18 +62,6 @@ class RefusedError(FiveNinesError):
     """
 
     status, title, type = 503, "Refused", "refused"
-
-
-class OverloadedError(RefusedError):
-    """The replica has more work than it can finish in time."""
-
-    title, type = "Overloaded", "overloaded"
-
-
-class DrainingError(RefusedError):
-    """The replica is about to stop and takes no new work."""
-
-    title, type = "Shutting down", "draining"
 
 
 class DeadlineExceededError(FiveNinesError, TimeoutError):

@@ -39,7 +39,7 @@ class Monitor:
         self._store = store
         self._lifecycle = lifecycle
         self._critical = store_is_critical
-        self._store_failure = "not checked yet"
+        self._store_away = True
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -66,8 +66,8 @@ class Monitor:
             return Health("fail", "draining")
         if not self._lifecycle.started:
             return self.started()
-        if self._store_failure:
-            return Health("fail" if self._critical else "warn", "the store is away: degraded")
+        if self._store_away:
+            return Health("fail" if self._critical else "warn", "the store is away")
         return Health("pass")
 
     async def _watch(self) -> None:
@@ -75,10 +75,10 @@ class Monitor:
         while True:
             try:
                 await self._store.ping()
-            except FiveNinesError as error:
-                self._store_failure = str(error)
+            except FiveNinesError:
+                self._store_away = True
             else:
-                self._store_failure = ""
+                self._store_away = False
                 self._lifecycle.started = True
             if self._lifecycle.started:
                 pause = CHECK_EVERY

@@ -1,4 +1,4 @@
-"""Where a replica is between its start and its end, and how many requests it is serving.
+"""Where a replica is between its start and its end.
 
 The server may hand over the replica's shared state (an object with a live `draining`), so that every worker learns of
 a SIGTERM in the same instant; without one the replica drains when its lifespan ends.
@@ -6,12 +6,7 @@ a SIGTERM in the same instant; without one the replica drains when its lifespan 
 
 from __future__ import annotations
 
-import asyncio
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from typing import Protocol
 
 LIFESPAN_STATE_KEY = "fivenines.replica"
 
@@ -30,11 +25,8 @@ class Lifecycle:
 
     def __init__(self) -> None:
         self.started = False
-        self.in_flight = 0
         self._ending = False
         self._replica: ReplicaState | None = None
-        self._idle = asyncio.Event()
-        self._idle.set()
 
     def watch(self, replica: ReplicaState | None) -> None:
         """Follow the state that the server shares between its workers."""
@@ -48,19 +40,3 @@ class Lifecycle:
     def end(self) -> None:
         """The server has begun to stop."""
         self._ending = True
-
-    @contextmanager
-    def request(self) -> Iterator[None]:
-        """Count one request as in flight, to its last byte."""
-        self.in_flight += 1
-        self._idle.clear()
-        try:
-            yield
-        finally:
-            self.in_flight -= 1
-            if not self.in_flight:
-                self._idle.set()
-
-    async def idle(self) -> None:
-        """Wait until nothing is in flight."""
-        await self._idle.wait()

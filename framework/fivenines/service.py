@@ -11,7 +11,6 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.middleware.exceptions import ExceptionMiddleware
 
-from fivenines._runtime import Runtime, current_runtime
 from fivenines.errors import ConfigurationError, FiveNinesError
 from fivenines.lifecycle import LIFESPAN_STATE_KEY, ReplicaState
 from fivenines.observe import logging as observe_logging
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from starlette.middleware import Middleware
     from starlette.routing import BaseRoute
 
+    from fivenines._runtime import Runtime
     from fivenines._types import ASGIApp, Receive, Scope, Send
     from fivenines.events import E
 
@@ -46,7 +46,7 @@ def stages(inner: ASGIApp, holder: _Holder, routes: Callable[[], Sequence[BaseRo
     app = Sessions(app)  # awaits the session; the service's middleware may read it
     app = Plan(app, routes)  # one flight for all that the route declares; only for requests nobody refused locally
     app = BodyLimit(app, settings.max_body)  # local: whoever is refused here never reached Redis
-    app = Drain(app)  # counts to the last byte, refusals included
+    app = Drain(app)  # every answer, refusals included, tells the connection to go elsewhere
     app = Problems(app)  # beneath Observed, so that refusals are seen with their status
     app = Observed(app, debug=settings.debug == "on")
     return RequestContext(app, holder)  # outermost: everything below reads the request and the replica here
@@ -103,9 +103,10 @@ class _Holder:
 class Service(Starlette):
     """A Starlette application whose state lives outside of it.
 
-    Takes what Starlette takes. `name` is the default for `FIVENINES_NAME`; `settings` default to the environment, read
-    at start-up. `edge_middleware` runs outside everything of ours (CORS, compression), `middleware` inside, with the
-    session at hand. Raises ConfigurationError at start-up for settings that cannot work.
+    Takes what Starlette takes but `debug`, for which there is `FIVENINES_DEBUG`. `name` is the default for
+    `FIVENINES_NAME`; `settings` default to the environment, read at start-up. `edge_middleware` runs outside everything
+    of ours (CORS, compression), `middleware` inside, with the session at hand. Raises ConfigurationError for a bad
+    `name`, and at start-up for settings that cannot work.
 
     >>> from starlette.responses import PlainTextResponse
     >>> from starlette.routing import Route
@@ -122,10 +123,8 @@ class Service(Starlette):
         edge_middleware: Sequence[Middleware] | None = None,
         exception_handlers: Mapping[Any, Any] | None = None,
         lifespan: Any = None,
-        debug: bool = False,
     ) -> None:
         super().__init__(
-            debug=debug,
             routes=routes,
             middleware=middleware,
             exception_handlers=exception_handlers,
@@ -158,7 +157,7 @@ class Service(Starlette):
         last_resort = handlers.pop(500, None) or handlers.pop(Exception, None)
         for mounted in mounted_applications(self.routes):
             _register_problems(mounted)
-        app: ASGIApp = ExceptionMiddleware(self.router, handlers=handlers, debug=self.debug)
+        app: ASGIApp = ExceptionMiddleware(self.router, handlers=handlers)
         for middleware, args, kwargs in reversed(self.user_middleware):
             app = middleware(app, *args, **kwargs)
         if last_resort is not None:
@@ -277,4 +276,4 @@ def _check_name(name: str | None) -> None:
             raise ConfigurationError(f"name={name!r} must match [A-Za-z0-9._-]{{1,64}}") from None
 
 
-__all__ = ["Service", "attach", "current_runtime"]
+__all__ = ["Service", "attach"]

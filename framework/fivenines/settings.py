@@ -99,7 +99,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     secret_keys: Annotated[
         str,
         Meta(
-            description="Keys that sign and encrypt, separated by commas, each of at least 32 bytes; the first signs, "
+            description="Keys that sign, separated by commas, each of at least 32 bytes; the first signs, "
             "all verify. Required by serve."
         ),
     ] = ""
@@ -167,12 +167,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_format: Annotated[Literal["json", "text"], Meta(description="json: one object a line; text: for people.")] = (
         "json"
     )
-    rate_limits: Annotated[Literal["on", "off"], Meta(description="off lifts every rate limit, for load trials.")] = (
-        "on"
-    )
-    debug: Annotated[
-        Literal["on", "off"], Meta(description="Server-Timing on every answer and tracebacks in the log.")
-    ] = "off"
+    rate_limits: Annotated[
+        Literal["on", "off"], Meta(description="off lifts every rate limit; there are none yet.")
+    ] = "on"
+    debug: Annotated[Literal["on", "off"], Meta(description="on: Server-Timing on every answer.")] = "off"
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:

@@ -64,8 +64,10 @@ async def test_service_answers_while_replicas_come_and_go(tmp_path: Path) -> Non
 
     try:
         async with httpx2.AsyncClient(base_url=cluster.url, trust_env=False, timeout=10) as client:
-            pids = {(await client.get("/prices/tea")).json()["pid"] for _ in range(8)}
-            assert len(pids) == 2
+            pids = set()
+            async with asyncio.timeout(30):  # on a busy machine the balancer may have missed a check
+                while len(pids) < 2:
+                    pids.add((await client.get("/prices/tea")).json()["pid"])
             meter.start()
             asking = asyncio.create_task(ask(client))
             await cluster.kill(1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -87,13 +88,18 @@ def test_silent_connection_does_not_hold_the_stop(replica) -> None:
     assert idle.sock.recv(1) == fresh.sock.recv(1) == b""
 
 
+def refuses(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
+
+
 def test_connection_just_made_is_answered_when_the_listener_is_closed(replica, eventually) -> None:
     """A client whose handshake ended just before the listener closed may still send its request."""
     running = replica(FIVENINES_DRAIN="0")
     connection = running.connect()
     time.sleep(0.05)  # the request is under way while the listener closes: this is the race under test
     running.send(signal.SIGTERM)
-    time.sleep(0.3)
+    eventually(lambda: refuses(running.port))
 
     assert running.get("/", connection=connection).status == 200
     assert running.wait() == 0

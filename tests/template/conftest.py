@@ -120,5 +120,8 @@ def tree(folder: Path) -> dict[str, tuple[int, bytes]]:
     return {
         path.relative_to(folder).as_posix(): (path.stat().st_mode, path.read_bytes())
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and ".git" not in path.relative_to(folder).parts and path.name != ".cruft.json"
+        if path.is_file()
+        # What a tool or another test leaves there was not generated.
+        and not {".git", "__pycache__"} & set(path.relative_to(folder).parts)
+        and path.name != ".cruft.json"
     }

@@ -180,11 +180,6 @@ class Cluster:
         await self.revive(number)
         return time.monotonic() - began
 
-    async def rolling_restart(self, *, while_draining: Callable[[Replica], Awaitable[None]] | None = None) -> None:
-        """Restart one after the other; each is ready before the next goes."""
-        for replica in self.replicas:
-            await self.restart(replica.number, while_draining=while_draining)
-
     async def watch(self, notice: Callable[[str], None], *, interval: float = 0.25) -> None:
         """Start dead replicas again until cancelled, and say so."""
         while True:

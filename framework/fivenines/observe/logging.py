@@ -178,3 +178,9 @@ def configure(log_format: str, log_level: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(log_level.upper())
+
+
+def flush() -> None:
+    """Wait, a second at most, until what was logged is written."""
+    for handler in logging.getLogger().handlers:
+        handler.flush()

@@ -43,6 +43,7 @@ def serve(target: str, settings: Settings, *, reload: bool = False) -> NoReturn:
             raise
         if page.refusal is None:
             raise SystemExit(1) from None
+        logging.flush()  # the reason is the last thing to be read
         reason, configuration = page.refusal
         if configuration:
             raise ConfigurationError(reason) from None

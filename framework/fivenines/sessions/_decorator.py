@@ -82,6 +82,8 @@ def require_principal(request: RequestInfo | None) -> None:
 def csrf_exempt(handler: F) -> F:
     """Let browsers of other sites call this handler with the session's cookie.
 
+    Has no effect on a FastAPI route behind `include_router`: those are opaque, and stay protected.
+
     For handlers that check in another way who is calling, such as a payment provider's form post.
     """
     return mark(handler, csrf_exempt=True)

@@ -326,4 +326,4 @@ def _refuse_blocking(command: tuple[Argument, ...]) -> None:
         raise ValueError(f"{name} would hold the connection that all requests share; use store.blocking()")
 
 
-_NAMES_SEEN_OFTEN = frozenset({"EVALSHA", "GET", "SET", "HGETALL", "GETEX", "PING"})
+_NAMES_SEEN_OFTEN = frozenset({"EVALSHA", "EVAL", "GET", "SET", "PING"})

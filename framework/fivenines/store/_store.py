@@ -12,7 +12,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError
 
-from fivenines.errors import ConfigurationError, ReplyLostError, StoreCommandError
+from fivenines.errors import ConfigurationError, ReplyLostError, StoreCommandError, StoreUnavailableError
 from fivenines.events import Events
 from fivenines.store._lane import Argument, Lane
 
@@ -31,7 +31,7 @@ _SCHEMES = (
 
 
 def connect(url: str, *, connect_timeout: float = 0.25, timeout: float = 0.5, events: Events | None = None) -> Store:
-    """The store behind a URL; nothing is opened before the first command.
+    """The store behind a URL; nothing is opened before the first command. Both time limits are in seconds.
 
     Raises ConfigurationError for a URL that cannot be right.
 
@@ -57,7 +57,6 @@ class Store:
         self._timeout = timeout
         self._events = events
         self._lane: Lane | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
         self._client: Redis | None = None
         self._embedded: EmbeddedServer | None = None
         self._closed = False
@@ -81,7 +80,7 @@ class Store:
 
         A stall is not repeated: the caller's time is used up.
         """
-        return _Reading(self, self.do(*command), command)
+        return _Answer(self, self.do(*command), command, repeatable=True)
 
     def submit(
         self, script: Script, keys: Sequence[str], args: Sequence[Argument] = (), *, repeatable: bool = False
@@ -92,7 +91,8 @@ class Store:
         answer was lost with the connection. A stall is not repeated: the caller's time is used up.
         """
         first = self.do("EVALSHA", script.sha, len(keys), *keys, *args)
-        return _Reply(self, first, script, keys, args, repeatable)
+        whole = ("EVAL", script.text, len(keys), *keys, *args)
+        return _Answer(self, first, whole, repeatable=repeatable)
 
     async def run(
         self, script: Script, keys: Sequence[str], args: Sequence[Argument] = (), *, repeatable: bool = False
@@ -106,6 +106,7 @@ class Store:
 
     def blocking(self) -> Redis:
         """A client of redis-py on a small pool of its own, for blocking commands and pub/sub. Retries are off."""
+        self._require_open()
         if self._client is None:
             self._client = Redis(
                 connection_pool=BlockingConnectionPool.from_url(
@@ -127,6 +128,7 @@ class Store:
             await asyncio.to_thread(embedded.stop)
 
     def _open(self) -> Lane:
+        self._require_open()
         self._lane = Lane(
             self._pool().make_connection,
             connect_timeout=self._connect_timeout,
@@ -134,6 +136,10 @@ class Store:
             events=self._events,
         )
         return self._lane
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise StoreUnavailableError("the store is closed")
 
     def _pool(self) -> ConnectionPool:
         """Never used as a pool: redis-py's URL parsing and connection classes come with it."""
@@ -163,42 +169,15 @@ class Store:
         return self._embedded.start()
 
 
-class _Reading:
-    """The answer to a command that changes nothing. No coroutine: who is refused elsewhere may leave it unawaited."""
+class _Answer:
+    """An answer on its way; awaiting it asks again where that is right. No coroutine: it may be left unawaited."""
 
-    __slots__ = ("_command", "_first", "_store")
-
-    def __init__(self, store: Store, first: asyncio.Future[Any], command: tuple[Argument, ...]) -> None:
-        self._store, self._first, self._command = store, first, command
-
-    def __await__(self) -> Any:
-        return self._wait().__await__()
-
-    async def _wait(self) -> Any:
-        try:
-            return await self._first
-        except ReplyLostError as error:
-            if error.stalled:
-                raise
-        return await self._store.do(*self._command)
-
-
-class _Reply:
-    """A script's answer, on its way; awaiting it handles NOSCRIPT and, where allowed, a lost answer."""
-
-    __slots__ = ("_args", "_first", "_keys", "_repeatable", "_script", "_store")
+    __slots__ = ("_again", "_first", "_repeatable", "_store")
 
     def __init__(
-        self,
-        store: Store,
-        first: asyncio.Future[Any],
-        script: Script,
-        keys: Sequence[str],
-        args: Sequence[Argument],
-        repeatable: bool,
+        self, store: Store, first: asyncio.Future[Any], again: tuple[Argument, ...], *, repeatable: bool
     ) -> None:
-        self._store, self._first, self._script = store, first, script
-        self._keys, self._args, self._repeatable = keys, args, repeatable
+        self._store, self._first, self._again, self._repeatable = store, first, again, repeatable
 
     def __await__(self) -> Any:
         return self._wait().__await__()
@@ -207,10 +186,11 @@ class _Reply:
         try:
             return await self._first
         except StoreCommandError as error:
+            # Redis restarted or flushed its scripts, and did not run anything: EVAL brings the text along.
             if not isinstance(error.__cause__, NoScriptError):
                 raise
-            # Redis restarted or flushed its scripts, and did not run anything: EVAL brings the text along.
         except ReplyLostError as error:
+            # After a stall the caller's time is used up.
             if not self._repeatable or error.stalled:
                 raise
-        return await self._store.do("EVAL", self._script.text, len(self._keys), *self._keys, *self._args)
+        return await self._store.do(*self._again)

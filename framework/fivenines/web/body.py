@@ -12,6 +12,8 @@ from fivenines.errors import FieldError, MalformedBodyError, UnsupportedMediaTyp
 if TYPE_CHECKING:
     from starlette.requests import Request
 
+__all__ = ["parse_json", "read_json"]
+
 T = TypeVar("T")
 _MEDIA_TYPE = "application/json"
 _AT_PATH = re.compile(r"^(?P<message>.*?) - at `\$(?P<path>[^`]*)`$", re.DOTALL)

@@ -26,17 +26,11 @@ class Replica:
             self.runtime.store, self.lifecycle, store_is_critical=settings.redis_readiness == "critical"
         )
         self._admin_port = int(settings.admin_bind.rpartition(":")[2]) if settings.admin_bind else None
-        self._public_port = int(settings.bind.rpartition(":")[2])
 
     def is_admin(self, scope: Scope) -> bool:
         """Whether a request came in on the admin port."""
         server: Any = scope.get("server")
-        return (
-            self._admin_port is not None
-            and server is not None
-            and server[1] == self._admin_port
-            and self._admin_port != self._public_port
-        )
+        return self._admin_port is not None and server is not None and server[1] == self._admin_port
 
     async def start(self) -> None:
         """Begin to watch the store. Does not wait for it: the start-up probe does."""

@@ -1,4 +1,4 @@
-"""Requests are counted to their last byte, and connections told to go elsewhere once the replica is about to stop."""
+"""Connections are told to go elsewhere once the replica is about to stop."""
 
 from __future__ import annotations
 
@@ -29,5 +29,4 @@ class Drain:
                 exchange.headers.append((b"connection", b"close"))
 
         exchange.before_start.append(close_while_draining)
-        with lifecycle.request():
-            await self.app(scope, receive, send)
+        await self.app(scope, receive, send)

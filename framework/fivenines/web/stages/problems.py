@@ -46,8 +46,8 @@ class Problems:
                 log.log(level, "request failed", exc_info=error if level == logging.ERROR else None,
                         extra={"fields": {"error": f"{type(error).__name__}: {error}"}})  # fmt: skip
             if exchange.started:
-                if _was_answered(error, scope):
-                    return
+                if scope.get("fivenines.answered"):
+                    return  # Starlette's ServerErrorMiddleware answers by the host's handler, and raises all the same
                 raise
             response = answer_http_exception(error) if isinstance(error, HTTPException) else answer(error)
             await response(scope, receive, send)
@@ -71,8 +71,3 @@ class Problems:
 
 # RFC 6455, section 7.4, and the registry it founded.
 _REFUSED, _TRY_AGAIN = 1008, 1013
-
-
-def _was_answered(error: Exception, scope: Scope) -> bool:
-    """Starlette's ServerErrorMiddleware answers with the host's own 500 handler, and raises all the same."""
-    return bool(scope.get("fivenines.answered"))
