@@ -379,6 +379,32 @@ async def test_a_mounted_application_answers_errors_as_we_do(settings_for: Calla
     assert {answer.headers["content-type"] for answer in answers} == {"application/problem+json"}
 
 
+@pytest.mark.parametrize("away", ["?username=nobody&password=hunter2", "/refused"])
+async def test_redis_that_lets_nobody_in_is_a_clear_503(
+    settings_for: Callable[..., Settings], redis_url: str, away: str
+) -> None:
+    """A wrong password, a socket where nobody listens: alive, not started, and no word of why to callers."""
+
+    async def login(request: Request) -> Response:
+        await request.session.login("ada")
+        return PlainTextResponse("in")
+
+    some = [*routes(), Route("/login", login, methods=["POST"])]
+    good = settings_for()
+    async with serving(Service(some, settings=good)) as client:
+        await client.post("/login")
+        cookies = client.cookies
+    bad = settings_for(redis_url=redis_url.partition("?")[0] + away, namespace=good.namespace)
+    async with serving(Service(some, settings=bad)) as client:
+        client.cookies = cookies
+        probes = [(await client.get(path)).status_code for path in ("/livez", "/startupz", "/orders")]
+        refused = await client.get("/inner/private")
+
+    assert probes == [200, 503, 200]
+    assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+    assert not re.search(r"hunter2|nobody|redis|pair|password|refused", refused.text, re.IGNORECASE)
+
+
 async def test_a_server_without_lifespan_is_told(service: Service) -> None:
     """Rather than served half."""
     with pytest.raises(RuntimeError, match="lifespan"):
