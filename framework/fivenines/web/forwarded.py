@@ -6,6 +6,7 @@ it was written by somebody we do not know. From anyone else the headers are drop
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import re
 from typing import TYPE_CHECKING
@@ -30,9 +31,14 @@ class Proxies:
 
     def __init__(self, networks: Sequence[Network]) -> None:
         self._networks = tuple(networks)
+        # The same few peers come again and again, and parsing an address takes longer than all the rest.
+        self._known = functools.lru_cache(maxsize=1_024)(self._trusts)
 
     def trusts(self, host: str | None) -> bool:
         """Whether this peer is believed. No address at all is a unix socket: only this machine can reach it."""
+        return self._known(host)
+
+    def _trusts(self, host: str | None) -> bool:
         if host is None or host == "":
             return True
         address = parse_address(host)
