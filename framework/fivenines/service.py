@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -215,12 +216,11 @@ def _register_problems(app: Starlette) -> None:
         FiveNinesError: problems.on_framework_error,
         HTTPException: problems.on_http_exception,
     }
-    try:
+    # Not imported for its own sake: an application of FastAPI's has done so already.
+    if "fastapi" in sys.modules:
         import fastapi.exception_handlers as theirs
         from fastapi.exceptions import RequestValidationError
-    except ImportError:
-        pass
-    else:
+
         defaults = {theirs.http_exception_handler, theirs.request_validation_exception_handler}
         ours[RequestValidationError] = problems.on_request_validation_error
     for error, handler in ours.items():
