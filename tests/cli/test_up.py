@@ -130,7 +130,7 @@ def test_dead_replica_is_started_again_with_a_notice(running: Callable[..., tupl
     run.until("ready at")
     # The process whose command line serves this cluster's first replica, found below the command itself.
     children = subprocess.run(
-        ["ps", "-o", "pid=,args=", "--ppid", str(run.process.pid)], capture_output=True, text=True, check=True
+        ["ps", "-ww", "-o", "pid=,args=", "--ppid", str(run.process.pid)], capture_output=True, text=True, check=True
     ).stdout
     replica = next(int(line.split()[0]) for line in children.splitlines() if " serve app:service" in line)
 

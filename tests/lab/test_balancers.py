@@ -38,6 +38,7 @@ class Backend:
     heads: list[str] = field(default_factory=list)
     _server: asyncio.Server | None = None
     _open: set[asyncio.StreamWriter] = field(default_factory=set)
+    _serving: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def start(self) -> None:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
@@ -47,14 +48,18 @@ class Backend:
         self._server.close()
         for writer in self._open:
             writer.transport.abort()
+        await asyncio.gather(*self._serving, return_exceptions=True)
         await self._server.wait_closed()
+        await asyncio.sleep(0)  # an aborted transport closes its socket in the loop's next turn
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._open.add(writer)
+        task = asyncio.current_task()
+        assert task is not None
+        self._serving.add(task)
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             while await self._answer(reader, writer):
                 pass
-        self._open.discard(writer)
         writer.close()
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _CHILD = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job inherits it ignored
 from fivenines.store._embedded import EmbeddedServer
 server = EmbeddedServer(Path(sys.argv[1]) if sys.argv[1] else None)
 print(server.start(), server._process.pid, flush=True)
@@ -102,9 +103,10 @@ def test_data_in_a_folder_is_kept(tmp_path: Path) -> None:
         second.stop()
 
 
-def test_one_folder_has_one_server(tmp_path: Path) -> None:
-    """The second process shares the first one's server and does not stop it."""
-    first, second = EmbeddedServer(tmp_path / "d"), EmbeddedServer(tmp_path / "d")
+@pytest.mark.parametrize("name", ["d", "long" * 30])
+def test_one_folder_has_one_server(tmp_path: Path, name: str) -> None:
+    """The second process shares the first one's server and does not stop it; also where no socket's path fits."""
+    first, second = EmbeddedServer(tmp_path / name), EmbeddedServer(tmp_path / name)
     try:
         url = first.start()
         assert second.start() == url
@@ -113,6 +115,7 @@ def test_one_folder_has_one_server(tmp_path: Path) -> None:
         assert answers_ping(socket.AF_UNIX, url.removeprefix("unix://"))
     finally:
         first.stop()
+    assert not Path(url.removeprefix("unix://")).exists()
 
 
 @pytest.mark.parametrize("end", ["return", "raise", "SIGTERM", "SIGKILL", "SIGINT"])

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import os
 import shutil
 import socket
+import stat
 import subprocess
 import tempfile
 import threading
@@ -90,11 +92,16 @@ class EmbeddedServer:
 
     def _start_in(self, folder: Path) -> str:
         address = folder / "redis.sock"
+        elsewhere = None
         if len(os.fsencode(address)) > _SOCKET_PATH_MAX:
-            address = self._scratch_folder() / "redis.sock"
+            elsewhere = _short_folder_for(folder)
+            address = elsewhere / "redis.sock"
         url = f"unix://{address}"
         if self._folder is not None and answers_ping(socket.AF_UNIX, str(address)):
             return url
+        if elsewhere is not None and self._scratch is None:
+            self._scratch = elsewhere
+            self._guard.own(elsewhere)
         server = binaries.find("redis")
         log = folder / "redis.log"
         with log.open("ab") as output:
@@ -133,6 +140,17 @@ class EmbeddedServer:
             self._scratch = Path(tempfile.mkdtemp(prefix="fivenines-", dir=short))
             self._guard.own(self._scratch)
         return self._scratch
+
+
+def _short_folder_for(folder: Path) -> Path:
+    """A folder for the socket of a server whose own folder's name is too long: the same for all who share it."""
+    name = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
+    short = Path("/tmp", f"fivenines-{os.getuid()}-{name}")
+    short.mkdir(mode=0o700, exist_ok=True)
+    found = short.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise ConfigurationError(f"{short} belongs to somebody else; use a folder with a shorter name than {folder}")
+    return short
 
 
 @contextlib.contextmanager
