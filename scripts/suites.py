@@ -54,7 +54,7 @@ def full(_: Path) -> list[Step]:
     return [
         Step("check", ["make", "--no-print-directory", "check"], 300),
         *(Step(f"drill {name}", [python, f"drills/{name}.py"], 600) for name in drills()),
-        Step("sabotage", [python, "drills/sabotage.py"], 1500),
+        Step("sabotage", [python, "drills/sabotage.py"], 1_500),
         Step("fresh clone, ordinary user", [python, "scripts/ordinary_user.py"], 1_260),
     ]
 
